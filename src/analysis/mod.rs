@@ -1,0 +1,212 @@
+//! Evidence to verdict.
+//!
+//! One question, asked at every look: does what is known of the candidate prove that it keeps its
+//! limits (`Pass`), prove that it breaks one (`Breach`), or neither (`Unknown`, with every reason)?
+//! NaN, no data, old data and too little data are `Unknown`: never a pass, never a breach.
+//!
+//! Both judges share one seam: a [`Look`] goes in, a [`Judgement`] comes out, and the judge's
+//! state is plain data that can be stored after any look and restored bit for bit.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Condition;
+use crate::share::Share;
+
+/// Everything that is known at one moment, as cumulative counters. Also one line of a recording.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// Seconds since the promotion began; negative for the baseline's history before it.
+    pub at_s: f64,
+    pub stage: usize,
+    pub share: Share,
+    /// Per instance with a fresh sample.
+    pub baseline: BTreeMap<String, Counters>,
+    pub candidate: BTreeMap<String, Counters>,
+    /// Instances that should have reported.
+    pub expected: PerArm<u32>,
+    pub probes: PerArm<ProbeCount>,
+    /// At least `threshold` probes of every candidate instance in a row are good, and all are ready.
+    pub candidate_healthy: bool,
+    /// The answers of the policy's named queries.
+    #[serde(default)]
+    pub queries: BTreeMap<String, Answer>,
+    /// Why the counters are not there, when the source could not be asked.
+    #[serde(default)]
+    pub missing: Option<Unknown>,
+}
+
+/// Cumulative counters of one instance: `requests, errors, slower than bound 1, slower than bound 2, …`.
+///
+/// Bounds rise; they are the same for every instance of a promotion (see [`Look`]'s source).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Counters(pub Vec<f64>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PerArm<T> {
+    pub baseline: T,
+    pub candidate: T,
+}
+
+/// Health probes since the look before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeCount {
+    pub failed: u64,
+    pub sent: u64,
+}
+
+/// What a named query gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    Value(f64),
+    Unknown(Unknown),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verdict")]
+pub enum Verdict {
+    Pass,
+    Breach { causes: Vec<Cause> },
+    Unknown { why: Vec<Unknown> },
+}
+
+impl Verdict {
+    /// Returns `pass`, `breach` or `unknown`.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Breach { .. } => "breach",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+}
+
+/// A breached condition, as it stands in the result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cause {
+    /// The condition as the policy writes it, or what went wrong in words.
+    pub condition: String,
+    pub seen: Option<f64>,
+    pub limit: Option<f64>,
+    pub baseline: Option<f64>,
+    /// 0–1; absent where the judge has no number for it.
+    pub confidence: Option<f64>,
+    pub requests: Option<u64>,
+}
+
+/// Why there is no verdict. Each is printed and recorded.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reason", content = "detail")]
+pub enum Unknown {
+    /// The hold or the window is not over yet.
+    Collecting,
+    /// Fewer candidate requests in the window than the policy asks for.
+    TooFewRequests { seen: u64, needed: u64 },
+    /// No sample of this revision.
+    NoData { arm: String },
+    /// The newest sample is too old.
+    Stale { age_s: u64 },
+    /// A value that is no number.
+    NotANumber { of: String },
+    /// A query gave several series where one is needed.
+    SeveralSeries { of: String, series: usize },
+    /// The source could not be asked: down, slow, or an answer that can't be read.
+    SourceDown { what: String },
+    /// The stable revision fails as well: an incident of both.
+    SharedIncident { condition: String },
+    /// Not enough good probes yet.
+    CollectingProbes,
+    /// Anything else a judge has a word for (`suspicion`, `bake`, …).
+    Judge { word: String },
+}
+
+/// One condition at one look, recorded for passes as well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    pub condition: String,
+    pub seen: Option<f64>,
+    pub limit: Option<f64>,
+    pub baseline: Option<f64>,
+    pub requests: Option<u64>,
+    pub unknown: Option<Unknown>,
+}
+
+/// What evidence says at one look.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    pub readings: Vec<Reading>,
+    /// How sure it is that the candidate is worse, 0–1; absent with the threshold judge.
+    pub confidence: Option<f64>,
+    /// `all`, or `health` where the candidate has no users.
+    pub judged_on: JudgedOn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JudgedOn {
+    All,
+    Health,
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Collecting => write!(f, "collecting evidence"),
+            Self::TooFewRequests { seen, needed } => {
+                write!(f, "{seen} of the {needed} requests that a verdict needs")
+            }
+            Self::NoData { arm } => write!(f, "no data from the {arm}"),
+            Self::Stale { age_s } => write!(f, "the newest sample is {age_s} s old"),
+            Self::NotANumber { of } => write!(f, "{of} is not a number"),
+            Self::SeveralSeries { of, series } => {
+                write!(f, "{of} gave {series} series where one is needed")
+            }
+            Self::SourceDown { what } => write!(f, "the source can't be read: {what}"),
+            Self::SharedIncident { condition } => {
+                write!(f, "{condition} is broken by the stable revision as well: a shared incident")
+            }
+            Self::CollectingProbes => write!(f, "collecting health probes"),
+            Self::Judge { word } => write!(f, "{}", word.replace('_', " ")),
+        }
+    }
+}
+
+impl Cause {
+    /// Returns a cause that is not a limit of the policy, such as a crash.
+    #[must_use]
+    pub fn in_words(what: impl Into<String>) -> Self {
+        Self {
+            condition: what.into(),
+            seen: None,
+            limit: None,
+            baseline: None,
+            confidence: None,
+            requests: None,
+        }
+    }
+}
+
+/// Returns the latency bounds in milliseconds that the conditions need: one at each limit, and
+/// enough beside it to tell a quantile.
+#[must_use]
+pub fn bounds_ms(conditions: &[Condition]) -> Vec<f64> {
+    let mut bounds = vec![
+        5.0, 10.0, 25.0, 50.0, 100.0, 150.0, 250.0, 500.0, 750.0, 1000.0, 1500.0, 2500.0, 5000.0,
+        10_000.0,
+    ];
+    for condition in conditions {
+        if let Condition::ResponseTime { limit, .. } = condition {
+            bounds.push(limit.as_secs_f64() * 1000.0);
+        }
+    }
+    bounds.sort_by(f64::total_cmp);
+    bounds.dedup();
+    bounds
+}

@@ -1,0 +1,47 @@
+//! `gate`: a progressive-delivery deployment gate.
+//!
+//! It stands between "a new version is built" and "everybody gets it": it gives the new version a
+//! small part of the real traffic, judges it on evidence, goes on step by step, and puts the old
+//! version back by itself when a limit is breached.
+//!
+//! # The map
+//!
+//! A module may use only what stands above it here; `tests/tidy.rs` checks that.
+//!
+//! | layer | module | what it is |
+//! |---|---|---|
+//! | pure | [`share`] | the part of traffic that the candidate gets |
+//! | pure | [`policy`] | what the user wrote: parse, check, JSON Schema |
+//! | pure | [`plan`] | policy + target + release: ordered stages, every default explicit |
+//! | pure | [`analysis`] | evidence to verdict |
+//! | pure | [`rollout`] | `step(plan, state, observation)`: the state machine |
+//! | shell | [`clock`] | the only place that asks what time it is |
+//! | shell | [`platform`] | where target and traffic live: local, simulated |
+//! | shell | [`evidence`] | counters and probes |
+//! | shell | [`history`] | append-only record of observations and decisions |
+//! | shell | [`engine`] | observe, step, record, act, wait: the one loop |
+//! | face | [`cli`] | the commands |
+//!
+//! *Pure* means: no clock, no I/O, no async.
+
+pub mod share;
+
+pub mod policy;
+
+pub mod plan;
+
+pub mod analysis;
+
+pub mod rollout;
+
+pub mod clock;
+
+pub mod platform;
+
+pub mod evidence;
+
+pub mod history;
+
+pub mod engine;
+
+pub mod cli;

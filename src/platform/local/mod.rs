@@ -1,0 +1,1 @@
+//! One host without a cluster: processes behind a proxy of the gate's own.

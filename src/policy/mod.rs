@@ -1,0 +1,128 @@
+//! What the user wrote.
+//!
+//! A [`Policy`] is total: every optional part that has a default of its own is resolved here or in
+//! [`crate::plan`], and what is an `Option` is one whose absence means something.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::share::Share;
+
+mod condition;
+
+pub use condition::{Comparison, Condition, ConditionError, Quantile, parse as parse_condition};
+
+/// A checked policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    pub strategy: Strategy,
+    /// In order; empty: the strategy's own.
+    pub stages: Vec<StagePolicy>,
+    pub health_check: Option<HealthCheck>,
+    /// `auto_rollback.enabled`; false: stages advance whatever the verdict, everything is recorded.
+    pub auto_rollback: bool,
+    pub conditions: Vec<Condition>,
+    pub evidence: EvidencePolicy,
+    pub insufficient_traffic: InsufficientTraffic,
+    pub traffic: Traffic,
+    /// How long a process or pod may finish what it has begun after its share went to 0.
+    pub drain: Duration,
+    /// The same on a rollback.
+    pub rollback_drain: Duration,
+    pub prepare_deadline: Duration,
+    pub adopt_deadline: Duration,
+    /// Two revisions at once are fine for this workload although it looks like one that can't have them.
+    pub side_by_side: bool,
+    pub freeze: Vec<Freeze>,
+    pub hold_max: Duration,
+    pub approval_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    Canary,
+    BlueGreen,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct StagePolicy {
+    pub share: Share,
+    pub hold: Option<Duration>,
+    pub deadline: Option<Duration>,
+    pub approval: bool,
+}
+
+/// The seed's `health_check`: an HTTP probe of every instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    pub path: String,
+    /// 1–30 s
+    pub interval: Duration,
+    /// Failed probes in a row that take an instance out of traffic.
+    pub threshold: u32,
+    /// Kubernetes only: the container port; absent: the readiness probe's.
+    pub port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvidencePolicy {
+    pub judge: JudgeKind,
+    /// Where counters come from; absent: the platform's own.
+    pub source: Option<String>,
+    pub preset: Option<String>,
+    pub queries: BTreeMap<String, String>,
+    /// Between two looks; absent: 5 s (proxy, direct scrape) or 15 s (Prometheus).
+    pub interval: Option<Duration>,
+    /// Threshold judge: the sliding window; absent: 15 s locally, 60 s in a cluster.
+    pub window: Option<Duration>,
+    /// Threshold judge: looks in a row that must agree.
+    pub looks: u32,
+    /// Candidate requests without which a window (threshold judge) or a hold (`health_only`) says nothing.
+    pub min_requests: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JudgeKind {
+    Evidence,
+    Threshold,
+}
+
+/// What becomes of a stage that its deadline finds without proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InsufficientTraffic {
+    Rollback,
+    Hold,
+    HealthOnly,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub router: Option<String>,
+    pub route: Option<String>,
+    pub ignore_services: Vec<String>,
+}
+
+/// A window in which no promotion starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    pub from: FreezeTime,
+    pub to: FreezeTime,
+    /// An IANA name such as `Europe/Berlin`.
+    pub zone: chrono_tz::Tz,
+}
+
+/// A moment of a freeze window: a date and time, or one that comes back every week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FreezeTime {
+    /// `2026-12-23 18:00`
+    Once(chrono::NaiveDateTime),
+    /// `Fri 16:00`
+    Weekly(chrono::Weekday, chrono::NaiveTime),
+    /// `22:00`
+    Daily(chrono::NaiveTime),
+}
