@@ -1,6 +1,27 @@
 //! Policy + target + release: the ordered stages, every default explicit, immutable, hashed.
+//!
+//! What was written is optional and has defaults; what will be done has neither. A plan never
+//! changes while a promotion runs: a changed policy is a new promotion, not a mutated one, and the
+//! hash is how one is told from the other.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::policy::{
+    Condition, Freeze, HealthCheck, InsufficientTraffic, JudgeKind, Policy, StagePolicy, Strategy,
+};
+use crate::share::Share;
+
+/// Of a stage that names none. Source: the defaults table of the judge's rules, as all below.
+pub const HOLD: Duration = Duration::from_secs(60);
+/// A stage's least deadline where it names none; the other bound is five holds.
+pub const DEADLINE_MIN: Duration = Duration::from_secs(600);
+const DEADLINE_HOLDS: u32 = 5;
+/// Shares of a canary that names none, in percent.
+const CANARY_PERCENT: [f64; 4] = [5.0, 25.0, 50.0, 100.0];
 
 /// The new version of a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,4 +32,175 @@ pub struct Release {
     pub hash: String,
     /// It can't be undone: no automatic rollback past it.
     pub irreversible: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub target: String,
+    pub release: Release,
+    /// What runs today and is gone back to.
+    pub stable: Release,
+    pub strategy: Strategy,
+    pub stages: Vec<Stage>,
+    pub conditions: Vec<Condition>,
+    pub health_check: Option<HealthCheck>,
+    pub judge: JudgePlan,
+    pub insufficient_traffic: InsufficientTraffic,
+    /// Stages advance whatever the verdict; everything is judged and recorded.
+    pub observe_only: bool,
+    #[serde(with = "seconds")]
+    pub prepare_deadline: Duration,
+    #[serde(with = "seconds")]
+    pub adopt_deadline: Duration,
+    #[serde(with = "seconds")]
+    pub drain: Duration,
+    #[serde(with = "seconds")]
+    pub rollback_drain: Duration,
+    #[serde(with = "seconds")]
+    pub hold_max: Duration,
+    #[serde(with = "seconds")]
+    pub approval_timeout: Duration,
+    pub freeze: Vec<Freeze>,
+    /// Where the policy came from, in words for the user.
+    pub policy_source: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    pub share: Share,
+    /// Held at least so long once its share is seen.
+    #[serde(with = "seconds")]
+    pub hold: Duration,
+    /// Proven within so long, counted from the same moment.
+    #[serde(with = "seconds")]
+    pub deadline: Duration,
+    /// A person must agree before it is left.
+    pub approval: bool,
+}
+
+/// What a judge needs to know of its policy, with the platform's defaults filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JudgePlan {
+    pub kind: JudgeKind,
+    #[serde(with = "seconds")]
+    pub interval: Duration,
+    #[serde(with = "seconds")]
+    pub window: Duration,
+    pub looks: u32,
+    pub min_requests: u64,
+}
+
+/// What a platform fills in where the policy is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    pub interval: Duration,
+    pub window: Duration,
+}
+
+/// The proxy counts every request itself, so looks may be close together.
+pub const LOCAL_DEFAULTS: Defaults =
+    Defaults { interval: Duration::from_secs(5), window: Duration::from_secs(15) };
+
+impl Plan {
+    #[must_use]
+    pub fn new(
+        policy: &Policy,
+        policy_source: impl Into<String>,
+        target: impl Into<String>,
+        stable: Release,
+        release: Release,
+        defaults: Defaults,
+    ) -> Self {
+        let evidence = &policy.evidence;
+        Self {
+            target: target.into(),
+            release,
+            stable,
+            strategy: policy.strategy,
+            stages: stages(policy),
+            conditions: policy.conditions.clone(),
+            health_check: policy.health_check.clone(),
+            judge: JudgePlan {
+                kind: evidence.judge,
+                interval: evidence.interval.unwrap_or(defaults.interval),
+                window: evidence.window.unwrap_or(defaults.window),
+                looks: evidence.looks,
+                min_requests: evidence.min_requests,
+            },
+            insufficient_traffic: policy.insufficient_traffic,
+            observe_only: !policy.auto_rollback,
+            prepare_deadline: policy.prepare_deadline,
+            adopt_deadline: policy.adopt_deadline,
+            drain: policy.drain,
+            rollback_drain: policy.rollback_drain,
+            hold_max: policy.hold_max,
+            approval_timeout: policy.approval_timeout,
+            freeze: policy.freeze.clone(),
+            policy_source: policy_source.into(),
+        }
+    }
+
+    /// Returns the hex digest of the whole plan: two plans with one hash do the same.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        // A plan of numbers, strings and lists always serialises; the fallback keeps this total.
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Returns the least time that a promotion takes: every hold, nothing else.
+    #[must_use]
+    pub fn least(&self) -> Duration {
+        self.stages.iter().map(|stage| stage.hold).sum()
+    }
+
+    /// Returns the longest time without a person's hold or approval: every deadline.
+    #[must_use]
+    pub fn most(&self) -> Duration {
+        let stages: Duration = self.stages.iter().map(|stage| stage.deadline).sum();
+        self.prepare_deadline + stages + self.adopt_deadline
+    }
+
+    /// Returns the end of the freeze that covers this moment, if one does.
+    #[must_use]
+    pub fn frozen_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.freeze.iter().filter_map(|freeze| freeze.end_if_active(now)).max()
+    }
+}
+
+fn stages(policy: &Policy) -> Vec<Stage> {
+    let own = |percent: &[f64]| {
+        let share = |p: &f64| Share::from_percent(*p).unwrap_or(Share::FULL);
+        let stage =
+            |p: &f64| StagePolicy { share: share(p), hold: None, deadline: None, approval: false };
+        percent.iter().map(stage).collect()
+    };
+    let written = match (policy.stages.is_empty(), policy.strategy) {
+        (false, _) => policy.stages.clone(),
+        (true, Strategy::Canary) => own(&CANARY_PERCENT),
+        (true, Strategy::BlueGreen) => own(&[0.0, 100.0]),
+    };
+    written.into_iter().map(resolve).collect()
+}
+
+fn resolve(stage: StagePolicy) -> Stage {
+    let hold = stage.hold.unwrap_or(HOLD);
+    let deadline = stage.deadline.unwrap_or_else(|| (hold * DEADLINE_HOLDS).max(DEADLINE_MIN));
+    Stage { share: stage.share, hold, deadline, approval: stage.approval }
+}
+
+/// Durations as seconds, the unit of every `_s` field of gate's formats.
+pub(crate) mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(value.as_secs_f64())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(from)?;
+        Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
+    }
 }

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::share::Share;
 
 mod condition;
+mod freeze;
 
 pub use condition::{Comparison, Condition, ConditionError, Quantile, parse as parse_condition};
+pub use freeze::{Freeze, FreezeTime};
 
 /// A checked policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,24 +107,4 @@ pub struct Traffic {
     pub router: Option<String>,
     pub route: Option<String>,
     pub ignore_services: Vec<String>,
-}
-
-/// A window in which no promotion starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Freeze {
-    pub from: FreezeTime,
-    pub to: FreezeTime,
-    /// An IANA name such as `Europe/Berlin`.
-    pub zone: chrono_tz::Tz,
-}
-
-/// A moment of a freeze window: a date and time, or one that comes back every week.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FreezeTime {
-    /// `2026-12-23 18:00`
-    Once(chrono::NaiveDateTime),
-    /// `Fri 16:00`
-    Weekly(chrono::Weekday, chrono::NaiveTime),
-    /// `22:00`
-    Daily(chrono::NaiveTime),
 }
