@@ -48,17 +48,17 @@ pub struct Plan {
     pub insufficient_traffic: InsufficientTraffic,
     /// Stages advance whatever the verdict; everything is judged and recorded.
     pub observe_only: bool,
-    #[serde(with = "seconds")]
+    #[serde(rename = "prepare_deadline_s", with = "crate::policy::seconds")]
     pub prepare_deadline: Duration,
-    #[serde(with = "seconds")]
+    #[serde(rename = "adopt_deadline_s", with = "crate::policy::seconds")]
     pub adopt_deadline: Duration,
-    #[serde(with = "seconds")]
+    #[serde(rename = "drain_s", with = "crate::policy::seconds")]
     pub drain: Duration,
-    #[serde(with = "seconds")]
+    #[serde(rename = "rollback_drain_s", with = "crate::policy::seconds")]
     pub rollback_drain: Duration,
-    #[serde(with = "seconds")]
+    #[serde(rename = "hold_max_s", with = "crate::policy::seconds")]
     pub hold_max: Duration,
-    #[serde(with = "seconds")]
+    #[serde(rename = "approval_timeout_s", with = "crate::policy::seconds")]
     pub approval_timeout: Duration,
     pub freeze: Vec<Freeze>,
     /// Where the policy came from, in words for the user.
@@ -69,10 +69,10 @@ pub struct Plan {
 pub struct Stage {
     pub share: Share,
     /// Held at least so long once its share is seen.
-    #[serde(with = "seconds")]
+    #[serde(rename = "hold_s", with = "crate::policy::seconds")]
     pub hold: Duration,
     /// Proven within so long, counted from the same moment.
-    #[serde(with = "seconds")]
+    #[serde(rename = "deadline_s", with = "crate::policy::seconds")]
     pub deadline: Duration,
     /// A person must agree before it is left.
     pub approval: bool,
@@ -82,9 +82,9 @@ pub struct Stage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JudgePlan {
     pub kind: JudgeKind,
-    #[serde(with = "seconds")]
+    #[serde(rename = "interval_s", with = "crate::policy::seconds")]
     pub interval: Duration,
-    #[serde(with = "seconds")]
+    #[serde(rename = "window_s", with = "crate::policy::seconds")]
     pub window: Duration,
     pub looks: u32,
     pub min_requests: u64,
@@ -187,20 +187,4 @@ fn resolve(stage: StagePolicy) -> Stage {
     let hold = stage.hold.unwrap_or(HOLD);
     let deadline = stage.deadline.unwrap_or_else(|| (hold * DEADLINE_HOLDS).max(DEADLINE_MIN));
     Stage { share: stage.share, hold, deadline, approval: stage.approval }
-}
-
-/// Durations as seconds, the unit of every `_s` field of gate's formats.
-pub(crate) mod seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_f64(value.as_secs_f64())
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let seconds = f64::deserialize(from)?;
-        Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
-    }
 }

@@ -12,8 +12,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::Plan;
 use crate::policy::Condition;
 use crate::share::Share;
+
+mod quantile;
+pub mod threshold;
 
 /// Everything that is known at one moment, as cumulative counters. Also one line of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,15 +78,55 @@ pub enum Verdict {
     Unknown { why: Vec<Unknown> },
 }
 
+/// A verdict without its reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictWord {
+    Pass,
+    Breach,
+    Unknown,
+}
+
 impl Verdict {
-    /// Returns `pass`, `breach` or `unknown`.
     #[must_use]
-    pub const fn word(&self) -> &'static str {
+    pub const fn word(&self) -> VerdictWord {
         match self {
-            Self::Pass => "pass",
-            Self::Breach { .. } => "breach",
-            Self::Unknown { .. } => "unknown",
+            Self::Pass => VerdictWord::Pass,
+            Self::Breach { .. } => VerdictWord::Breach,
+            Self::Unknown { .. } => VerdictWord::Unknown,
         }
+    }
+
+    /// Returns whether evidence is missing that should be there: a source that is down or stale,
+    /// not one that has simply not seen enough yet.
+    #[must_use]
+    pub fn evidence_lost(&self) -> bool {
+        let lost = |reason: &Unknown| match reason {
+            Unknown::NoData { .. }
+            | Unknown::Stale { .. }
+            | Unknown::NotANumber { .. }
+            | Unknown::SeveralSeries { .. }
+            | Unknown::SourceDown { .. } => true,
+            Unknown::Collecting
+            | Unknown::TooFewRequests { .. }
+            | Unknown::SharedIncident { .. }
+            | Unknown::CollectingProbes
+            | Unknown::Judge { .. } => false,
+        };
+        match self {
+            Self::Pass | Self::Breach { .. } => false,
+            Self::Unknown { why } => why.iter().any(lost),
+        }
+    }
+}
+
+impl fmt::Display for VerdictWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pass => "pass",
+            Self::Breach => "breach",
+            Self::Unknown => "unknown",
+        })
     }
 }
 
@@ -146,6 +190,11 @@ pub struct Judgement {
     pub confidence: Option<f64>,
     /// `all`, or `health` where the candidate has no users.
     pub judged_on: JudgedOn,
+    /// Health alone would pass: every instance ready, its last probes good, nothing suspicious.
+    /// What `insufficient_traffic: health_only` asks for.
+    pub healthy: bool,
+    /// Candidate requests in the present stage.
+    pub stage_requests: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,4 +258,53 @@ pub fn bounds_ms(conditions: &[Condition]) -> Vec<f64> {
     bounds.sort_by(f64::total_cmp);
     bounds.dedup();
     bounds
+}
+
+/// A judge of either kind, as plain data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judge {
+    Threshold(threshold::Judge),
+}
+
+impl Judge {
+    #[must_use]
+    pub fn new(plan: &Plan, bounds_ms: &[f64]) -> Self {
+        Self::Threshold(threshold::Judge::new(plan, bounds_ms))
+    }
+
+    pub fn judge(&mut self, look: &Look) -> Judgement {
+        match self {
+            Self::Threshold(judge) => judge.judge(look),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    /// `error_rate > 5%: 8.1 % of 1234 requests (baseline 0.1 %)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.condition)?;
+        let Some(seen) = self.seen else { return Ok(()) };
+        write!(f, ": {} seen", in_unit(&self.condition, seen))?;
+        if let Some(baseline) = self.baseline {
+            write!(f, ", baseline {}", in_unit(&self.condition, baseline))?;
+        }
+        match self.requests {
+            Some(requests) => write!(f, ", {requests} requests"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns a condition's value with the unit that its metric has.
+#[must_use]
+pub fn in_unit(condition: &str, value: f64) -> String {
+    let percent = condition.starts_with("error_rate") || condition.starts_with("traffic_share");
+    if percent {
+        format!("{:.2} %", value * 100.0)
+    } else if condition.starts_with("response_time") {
+        if value < 10.0 { format!("{value:.1} ms") } else { format!("{value:.0} ms") }
+    } else {
+        format!("{value}")
+    }
 }

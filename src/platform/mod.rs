@@ -9,6 +9,7 @@ use std::future::Future;
 use crate::rollout::{Effect, World};
 
 pub mod local;
+pub mod simulated;
 
 /// Why the platform could not be read or written. The world may be anything: look again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

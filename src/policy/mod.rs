@@ -12,6 +12,7 @@ use crate::share::Share;
 
 mod condition;
 mod freeze;
+pub(crate) mod seconds;
 
 pub use condition::{Comparison, Condition, ConditionError, Quantile, parse as parse_condition};
 pub use freeze::{Freeze, FreezeTime};
@@ -62,6 +63,7 @@ pub struct StagePolicy {
 pub struct HealthCheck {
     pub path: String,
     /// 1–30 s
+    #[serde(rename = "interval_s", with = "seconds")]
     pub interval: Duration,
     /// Failed probes in a row that take an instance out of traffic.
     pub threshold: u32,
