@@ -127,7 +127,7 @@ pub(super) fn hold(
         return unproven(plan, state, seen, stage, asked.share);
     }
     let waiting = what_is_missing(seen, &clock, asked, after(seen.now, left));
-    keep_candidate(state, seen, asked.share, waiting)
+    keep_candidate(plan, state, seen, asked.share, waiting)
 }
 
 /// A stage is left only once the candidate has what the next one needs, so that the verdict which
@@ -238,7 +238,14 @@ pub(super) fn adopt(plan: &Plan, mut state: State, seen: &Observation) -> Decisi
         return stay(state, Waiting::nothing());
     }
     let waiting = Waiting::until("stable to take the release", until);
-    Decision { state, effects: vec![Effect::Adopt], waiting }
+    let mut next = keep_candidate(plan, state, seen, Share::FULL, waiting);
+    let candidate = seen.world.as_ref().and_then(|world| world.candidate.as_ref());
+    let serves = candidate.is_some_and(|candidate| candidate.ready > 0);
+    if serves && seen.world.as_ref().is_some_and(|world| world.share != Some(Share::FULL)) {
+        next.effects.push(Effect::SetShare { share: Share::FULL }); // somebody moved it
+    }
+    next.effects.push(Effect::Adopt);
+    next
 }
 
 /// Stable runs the release: traffic is given back to it, then what was the candidate goes.
@@ -360,10 +367,19 @@ const fn stay(state: State, waiting: Waiting) -> Decision {
     Decision { state, effects: Vec::new(), waiting }
 }
 
-/// Keeps the candidate's instances there while a stage is held.
-fn keep_candidate(state: State, seen: &Observation, share: Share, waiting: Waiting) -> Decision {
-    let candidate = seen.world.as_ref().map(|world| world.candidate.as_ref());
-    let lacking = candidate.is_some_and(|candidate| !candidate.is_some_and(|c| fits(c, share)));
+/// Keeps the candidate's instances there as long as they may be needed.
+fn keep_candidate(
+    plan: &Plan,
+    state: State,
+    seen: &Observation,
+    share: Share,
+    waiting: Waiting,
+) -> Decision {
+    let lacks = |world: &World| {
+        world.stable.revision == plan.stable.hash
+            && !world.candidate.as_ref().is_some_and(|candidate| fits(candidate, share))
+    };
+    let lacking = seen.world.as_ref().is_some_and(lacks);
     let effects = if lacking { vec![Effect::EnsureCandidate { share }] } else { Vec::new() };
     Decision { state, effects, waiting }
 }
