@@ -270,3 +270,6 @@ impl Promotion {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

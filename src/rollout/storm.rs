@@ -411,7 +411,7 @@ fn weather(mut sim: Sim, faults: &[Fault]) -> Result<Sim, TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
     fn a_canary_weathers_every_storm(faults in prop::collection::vec(fault(), 0..120)) {
