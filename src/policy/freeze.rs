@@ -1,132 +1,68 @@
-//! Windows in which no promotion starts, in the user's own time zone.
+//! Freeze windows: when no promotion starts.
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, TimeZone, Utc};
-use chrono_tz::Tz;
-use serde::{Deserialize, Serialize};
+use chrono::{NaiveDateTime, NaiveTime, Weekday};
 
-/// A window in which no promotion starts. Both ends are of the same form; a window that ends
-/// "before" it begins (`22:00` to `06:00`, `Fri` to `Mon`) runs over midnight or the week's end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Freeze {
-    pub from: FreezeTime,
-    pub to: FreezeTime,
-    /// An IANA name such as `Europe/Berlin`.
-    pub zone: Tz,
+use super::diagnostic::Notes;
+use super::document::Node;
+use super::fields::{Fields, mismatch, text};
+use super::{Freeze, FreezeTime};
+
+pub(super) fn freeze_windows(notes: &mut Notes, fields: &Fields<'_>) -> Vec<Freeze> {
+    let tables = fields.tables(notes, "freeze");
+    tables.iter().filter_map(|table| window(notes, table)).collect()
 }
 
-/// A moment of a freeze window: a date and time, or one that comes back every week or day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FreezeTime {
-    /// `2026-12-23 18:00`
-    Once(NaiveDateTime),
-    /// `Fri 16:00`
-    Weekly(chrono::Weekday, chrono::NaiveTime),
-    /// `22:00`
-    Daily(chrono::NaiveTime),
-}
-
-impl Freeze {
-    /// Returns the end of this window if `now` lies in it.
-    #[must_use]
-    pub fn end_if_active(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let local = now.with_timezone(&self.zone).naive_local();
-        let start = self.from.last_at_or_before(local)?;
-        let end = self.to.first_after(start)?;
-        (local < end).then(|| in_utc(self.zone, end))
+fn window(notes: &mut Notes, table: &Fields<'_>) -> Option<Freeze> {
+    let from = table.get("from").and_then(|node| moment(notes, node));
+    let to = table.get("to").and_then(|node| moment(notes, node));
+    let zone = table.zone(notes, "zone");
+    let (from, to) = (from?, to?);
+    if let Err(why) = ordered(from, to) {
+        notes.error(table.place("to")?, why);
     }
+    Some(Freeze { from, to, zone: zone? })
 }
 
-impl FreezeTime {
-    fn last_at_or_before(self, moment: NaiveDateTime) -> Option<NaiveDateTime> {
-        match self {
-            Self::Once(at) => (at <= moment).then_some(at),
-            Self::Daily(_) | Self::Weekly(..) => (0..=7)
-                .filter_map(|back| self.on(moment.date().checked_sub_days(Days::new(back))?))
-                .find(|at| *at <= moment),
+fn ordered(from: FreezeTime, to: FreezeTime) -> Result<(), &'static str> {
+    match (from, to) {
+        (FreezeTime::Once(from), FreezeTime::Once(to)) if from >= to => {
+            Err("the window ends before it begins")
         }
-    }
-
-    fn first_after(self, moment: NaiveDateTime) -> Option<NaiveDateTime> {
-        match self {
-            Self::Once(at) => (at > moment).then_some(at),
-            Self::Daily(_) | Self::Weekly(..) => (0..=7)
-                .filter_map(|on| self.on(moment.date().checked_add_days(Days::new(on))?))
-                .find(|at| *at > moment),
+        (FreezeTime::Once(_), FreezeTime::Once(_)) => Ok(()),
+        // A window that comes back may go over midnight or the weekend, but not be empty.
+        (FreezeTime::Weekly(..), FreezeTime::Weekly(..))
+        | (FreezeTime::Daily(_), FreezeTime::Daily(_)) => {
+            if from == to {
+                Err("the window is empty")
+            } else {
+                Ok(())
+            }
         }
-    }
-
-    /// Returns this moment on that day, if it comes on such a day.
-    fn on(self, day: NaiveDate) -> Option<NaiveDateTime> {
-        match self {
-            Self::Once(at) => (at.date() == day).then_some(at),
-            Self::Weekly(weekday, time) => (day.weekday() == weekday).then(|| day.and_time(time)),
-            Self::Daily(time) => Some(day.and_time(time)),
+        (FreezeTime::Once(_) | FreezeTime::Weekly(..) | FreezeTime::Daily(_), _) => {
+            Err("`from` and `to` must be written in the same form")
         }
     }
 }
 
-/// Local time to UTC. An hour that comes twice is taken the second time, one that a clock change
-/// leaves out as if it had been there: a freeze never ends too early.
-fn in_utc(zone: Tz, local: NaiveDateTime) -> DateTime<Utc> {
-    match zone.from_local_datetime(&local).latest() {
-        Some(moment) => moment.with_timezone(&Utc),
-        None => Utc.from_utc_datetime(&local),
+fn moment(notes: &mut Notes, node: &Node) -> Option<FreezeTime> {
+    let written = text(notes, node)?.text.trim();
+    let moment =
+        once(written).or_else(|| weekly(written)).or_else(|| daily(written).map(FreezeTime::Daily));
+    if moment.is_none() {
+        mismatch(notes, node, "a moment").help("write `2026-12-23 18:00`, `Fri 16:00` or `22:00`");
     }
+    moment
 }
 
-#[cfg(test)]
-mod tests {
-    use chrono::{NaiveTime, Weekday};
+fn once(written: &str) -> Option<FreezeTime> {
+    NaiveDateTime::parse_from_str(written, "%Y-%m-%d %H:%M").ok().map(FreezeTime::Once)
+}
 
-    use super::*;
+fn weekly(written: &str) -> Option<FreezeTime> {
+    let (day, time) = written.split_once(' ')?;
+    Some(FreezeTime::Weekly(day.parse::<Weekday>().ok()?, daily(time.trim())?))
+}
 
-    fn at(text: &str) -> DateTime<Utc> {
-        text.parse().unwrap()
-    }
-
-    fn time(hour: u32) -> NaiveTime {
-        NaiveTime::from_hms_opt(hour, 0, 0).unwrap()
-    }
-
-    fn check(freeze: Freeze, now: &str, end: Option<&str>) {
-        assert_eq!(freeze.end_if_active(at(now)), end.map(at), "{freeze:?} at {now}");
-    }
-
-    #[test]
-    fn a_night_runs_over_midnight_in_its_own_zone() {
-        let zone = chrono_tz::Europe::Berlin;
-        let night =
-            Freeze { from: FreezeTime::Daily(time(22)), to: FreezeTime::Daily(time(6)), zone };
-        check(night, "2026-11-24T20:59:59Z", None);
-        check(night, "2026-11-24T21:00:00Z", Some("2026-11-25T05:00:00Z"));
-        check(night, "2026-11-25T04:59:59Z", Some("2026-11-25T05:00:00Z"));
-        check(night, "2026-11-25T05:00:00Z", None);
-        check(night, "2026-07-01T20:30:00Z", Some("2026-07-02T04:00:00Z"));
-    }
-
-    #[test]
-    fn a_weekend_runs_over_the_end_of_the_week() {
-        let zone = chrono_tz::UTC;
-        let weekend = Freeze {
-            from: FreezeTime::Weekly(Weekday::Fri, time(16)),
-            to: FreezeTime::Weekly(Weekday::Mon, time(8)),
-            zone,
-        };
-        check(weekend, "2026-11-27T15:59:00Z", None);
-        check(weekend, "2026-11-27T16:00:00Z", Some("2026-11-30T08:00:00Z"));
-        check(weekend, "2026-11-29T23:00:00Z", Some("2026-11-30T08:00:00Z"));
-        check(weekend, "2026-11-30T08:00:00Z", None);
-    }
-
-    #[test]
-    fn a_dated_freeze_comes_once() {
-        let once = |day, hour| {
-            FreezeTime::Once(NaiveDate::from_ymd_opt(2026, 12, day).unwrap().and_time(time(hour)))
-        };
-        let freeze = Freeze { from: once(23, 18), to: once(27, 6), zone: chrono_tz::UTC };
-        check(freeze, "2026-12-23T17:59:59Z", None);
-        check(freeze, "2026-12-23T18:00:00Z", Some("2026-12-27T06:00:00Z"));
-        check(freeze, "2026-12-27T06:00:00Z", None);
-        check(freeze, "2027-12-24T00:00:00Z", None);
-    }
+fn daily(written: &str) -> Option<NaiveTime> {
+    NaiveTime::parse_from_str(written, "%H:%M").ok()
 }

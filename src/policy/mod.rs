@@ -1,5 +1,9 @@
 //! What the user wrote.
 //!
+//! [`read`] turns a file into a [`Policy`] or into a [`Report`] of all its mistakes. The way is
+//! bytes, [`document`] (a tree with positions), `fields` (typed values), `parse`, `check`; what is
+//! allowed where stands in [`shape`], once, for the reader and for the [`schema()`].
+//!
 //! A [`Policy`] is total: every optional part that has a default of its own is resolved here or in
 //! [`crate::plan`], and what is an `Option` is one whose absence means something.
 
@@ -10,12 +14,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::share::Share;
 
-mod condition;
+mod parse;
+
+mod check;
+
 mod freeze;
+
+pub mod shape;
+
+pub mod schema;
+
+pub(crate) mod fields;
+
+mod condition;
+
+mod calendar;
+
 pub(crate) mod seconds;
 
-pub use condition::{Comparison, Condition, ConditionError, Quantile, parse as parse_condition};
-pub use freeze::{Freeze, FreezeTime};
+mod grammar;
+
+mod amount;
+
+pub mod document;
+
+pub mod diagnostic;
+
+#[cfg(test)]
+mod tests;
+
+pub use calendar::{Freeze, FreezeTime};
+pub(crate) use check::begins_with_slash;
+pub use condition::{Comparison, Condition, ConditionError, Quantile};
+pub use diagnostic::{Checked, Finding, Note, Report, Severity};
+pub use document::FILE_BYTES_MAX;
+pub use grammar::parse as parse_condition;
+pub use parse::{built_in, read};
+pub(crate) use parse::{deployment, health_check};
+pub use schema::schema;
 
 /// A checked policy.
 #[derive(Clone, Debug, PartialEq)]
