@@ -108,7 +108,7 @@ impl Promotion {
         let world = seams.platform.observe().await.ok();
         let looked = self.look(&mut seams.evidence, world.as_ref(), now).await;
         let judged = looked.as_ref().map(|(_, judgement)| judgement.clone());
-        let seen = Observation { now, world, judged, asks: seams.history.asks() };
+        let seen = Observation { now, world, judged, asks: seams.history.asks().await };
         let decision = rollout::step(&self.plan, &self.state, &seen);
         let before = self.begun.then_some(&self.state);
         let mut events = rollout::between(&self.plan, before, &decision.state, now);

@@ -15,11 +15,13 @@
 //! | pure | [`plan`] | policy + target + release: ordered stages, every default explicit |
 //! | pure | [`analysis`] | evidence to verdict |
 //! | pure | [`rollout`] | `step(plan, state, observation)`: the state machine |
+//! | pure | [`published`] | the lines that users and scripts rely on |
 //! | shell | [`clock`] | the only place that asks what time it is |
-//! | shell | [`platform`] | where target and traffic live: local, simulated |
 //! | shell | [`evidence`] | counters and probes |
+//! | shell | [`platform`] | where target and traffic live: local, simulated |
 //! | shell | [`history`] | append-only record of observations and decisions |
 //! | shell | [`engine`] | observe, step, record, act, wait: the one loop |
+//! | face | [`host`] | the local platform's long-lived process, and how to talk to it |
 //! | face | [`cli`] | the commands |
 //!
 //! *Pure* means: no clock, no I/O, no async.
@@ -34,14 +36,18 @@ pub mod analysis;
 
 pub mod rollout;
 
+pub mod published;
+
 pub mod clock;
 
-pub mod platform;
-
 pub mod evidence;
+
+pub mod platform;
 
 pub mod history;
 
 pub mod engine;
+
+pub mod host;
 
 pub mod cli;

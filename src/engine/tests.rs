@@ -267,8 +267,8 @@ impl History for Full {
         Err(HistoryError { what: "no space left on device".into() })
     }
 
-    fn asks(&self) -> crate::rollout::Asks {
-        self.0.asks()
+    async fn asks(&mut self) -> crate::rollout::Asks {
+        self.0.asks().await
     }
 
     async fn asked(&mut self) {

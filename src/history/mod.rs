@@ -74,8 +74,8 @@ pub trait History {
         urgency: Urgency,
     ) -> impl Future<Output = Result<(), HistoryError>> + Send;
 
-    /// Returns what persons have asked for.
-    fn asks(&self) -> Asks;
+    /// Returns what persons have asked for. What is new is recorded first.
+    fn asks(&mut self) -> impl Future<Output = Asks> + Send;
 
     /// Returns once somebody has asked for something new.
     fn asked(&mut self) -> impl Future<Output = ()> + Send;
@@ -170,7 +170,7 @@ impl History for Memory {
         Ok(())
     }
 
-    fn asks(&self) -> Asks {
+    async fn asks(&mut self) -> Asks {
         self.asks.clone()
     }
 
