@@ -16,6 +16,7 @@
 //! | pure | [`analysis`] | evidence to verdict |
 //! | pure | [`rollout`] | `step(plan, state, observation)`: the state machine |
 //! | shell | [`clock`] | the only place that asks what time it is |
+//! | shell | [`durable`] | files that survive a crash, a full disk, a second process |
 //! | shell | [`platform`] | where target and traffic live: local, simulated |
 //! | shell | [`evidence`] | counters and probes |
 //! | shell | [`history`] | append-only record of observations and decisions |
@@ -35,6 +36,8 @@ pub mod analysis;
 pub mod rollout;
 
 pub mod clock;
+
+pub mod durable;
 
 pub mod platform;
 
