@@ -5,6 +5,9 @@ use std::future::Future;
 use crate::analysis::Look;
 use crate::rollout::World;
 
+pub mod exposition;
+pub mod scrape;
+
 /// A source of evidence.
 ///
 /// It can't fail: what could not be read stands in the look as missing, with the reason, because a
