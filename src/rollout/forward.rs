@@ -224,13 +224,13 @@ fn start_adopting(plan: &Plan, mut state: State, seen: &Observation) -> Decision
 
 /// Stable takes the release; the candidate keeps serving, and is still judged.
 pub(super) fn adopt(plan: &Plan, mut state: State, seen: &Observation) -> Decision {
-    let last = plan.stages.len().saturating_sub(1);
-    if let Some(because) = condemned(plan, &mut state, seen, last) {
-        return condemn_or_park(plan, state, because, seen);
-    }
     if seen.world.as_ref().is_some_and(|world| has_adopted(plan, world)) {
         state.enter(Phase::Cleaning, seen.now);
         return clean(plan, state, seen);
+    }
+    let last = plan.stages.len().saturating_sub(1);
+    if let Some(because) = condemned(plan, &mut state, seen, last) {
+        return condemn_or_park(plan, state, because, seen);
     }
     let until = after(state.since, plan.adopt_deadline);
     if seen.now >= until {
@@ -352,7 +352,7 @@ fn reasons(seen: &Observation) -> Vec<Unknown> {
     }
 }
 
-fn has_adopted(plan: &Plan, world: &World) -> bool {
+pub(super) fn has_adopted(plan: &Plan, world: &World) -> bool {
     world.stable.revision == plan.release.hash && world.stable.complete()
 }
 

@@ -50,7 +50,7 @@ impl Waiting {
 pub fn step(plan: &Plan, state: &State, seen: &Observation) -> Decision {
     let mut state = state.clone();
     note(&mut state, seen);
-    if let Some(because) = stop(&state, seen) {
+    if let Some(because) = stop(plan, &state, seen) {
         back::condemn(&mut state, because, seen.now);
     }
     match state.phase.clone() {
@@ -70,11 +70,13 @@ pub fn step(plan: &Plan, state: &State, seen: &Observation) -> Decision {
 
 /// A person's abort, or a newer release: looked at before anything that needs to see the world.
 ///
-/// Once stable has taken the release there is nothing to go back to by a change of share; from
-/// `Cleaning` on an abort is too late, and another promotion is the way back.
-fn stop(state: &State, seen: &Observation) -> Option<Because> {
+/// Once stable has taken the release there is nothing to go back to by a change of share; from then
+/// on an abort is too late, and another promotion is the way back.
+fn stop(plan: &Plan, state: &State, seen: &Observation) -> Option<Because> {
+    let adopted = || seen.world.as_ref().is_some_and(|world| forward::has_adopted(plan, world));
     match state.phase {
         Phase::RollingBack | Phase::Cleaning | Phase::Ended { .. } => None,
+        Phase::Adopting if adopted() => None,
         Phase::Waiting
         | Phase::Preparing
         | Phase::Shifting { .. }
