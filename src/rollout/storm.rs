@@ -461,7 +461,7 @@ proptest! {
             let next = step(&sim.plan, &sim.state, &seen);
             let breached = next.state.back.as_ref().map(|back| &back.because);
             prop_assert!(!matches!(breached, Some(Because::Breach(_))), "it only observes");
-            if let (true, Some(Verdict::Breach { .. })) = (sim.state.is_judged(), seen.judged.map(|j| j.verdict)) {
+            if let (true, Some(Verdict::Breach { .. })) = (sim.state.stage().is_some(), seen.judged.map(|j| j.verdict)) {
                 prop_assert!(next.state.would_have.is_some());
             }
             sim.state = next.state;

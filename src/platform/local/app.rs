@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::policy::diagnostic::{Checked, Notes, Report, did_you_mean};
@@ -59,7 +60,7 @@ pub enum Sticky {
 }
 
 /// How a release is started.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseSpec {
     /// Program and arguments, never empty; `{gate}` and `{port}` are still in it.
     pub command: Vec<String>,
@@ -72,7 +73,7 @@ pub struct ReleaseSpec {
     pub drain: Option<Duration>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PortRule {
     /// A free port for every start.
     Auto,

@@ -1,0 +1,103 @@
+//! What the host must find again after it has died: which revisions there are, as which processes,
+//! and who gets what share.
+//!
+//! The file is advice for adopting what runs, never the only truth: a process that is not the one
+//! it speaks of is not adopted, and one that it does not know is found by its mark (`mark`).
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::app::ReleaseSpec;
+use super::process;
+use crate::durable::{self, Loaded, Schema};
+use crate::plan::Release;
+use crate::share::Share;
+
+const SCHEMA: Schema = Schema { name: "gate.host", version: 1 };
+
+/// Revisions that passed and can be gone back to.
+pub const PASSED_MAX: usize = 20;
+/// Releases that are remembered as bad.
+pub const QUARANTINE_MAX: usize = 100;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stored {
+    pub app: String,
+    /// Of sticky assignments, in hex: it must stay, or users would change their version.
+    pub salt: String,
+    pub stable: StoredRevision,
+    pub candidate: Option<StoredRevision>,
+    /// Still finishing what they have begun.
+    pub retiring: Vec<StoredRevision>,
+    #[serde(rename = "asked_share")]
+    pub share: Share,
+    /// What stable was, oldest first; the present one is not among them.
+    pub passed: Vec<PassedRevision>,
+    pub quarantine: Vec<Quarantined>,
+    /// The promotion that runs.
+    pub promotion: Option<String>,
+}
+
+/// A release as it runs here. It carries its own specification, because the app file may change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredRevision {
+    pub release: Release,
+    pub spec: ReleaseSpec,
+    /// Unique on this host.
+    pub instance: String,
+    pub process: Option<process::Record>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PassedRevision {
+    pub release: Release,
+    pub spec: ReleaseSpec,
+    /// When it stopped being stable.
+    pub until: DateTime<Utc>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quarantined {
+    pub release: Release,
+    pub cause: String,
+    pub at: DateTime<Utc>,
+    pub promotion: String,
+}
+
+/// What became of the file; every way but the first is to be said aloud.
+#[derive(Debug)]
+pub enum Found {
+    Whole(Box<Stored>),
+    /// The newest generation can't be used, and why; this is the one before.
+    Older(Box<Stored>, String),
+    Nothing,
+    /// Neither generation can be used, and why.
+    Lost(String),
+}
+
+pub fn load(path: &Path) -> Found {
+    match durable::load::<Stored>(path, SCHEMA) {
+        Loaded::Current(stored) => Found::Whole(Box::new(stored)),
+        Loaded::Previous(stored, why) => Found::Older(Box::new(stored), why.to_string()),
+        Loaded::Missing => Found::Nothing,
+        Loaded::Unusable { current, previous } => {
+            Found::Lost(format!("{current}; the generation before: {previous}"))
+        }
+    }
+}
+
+impl Stored {
+    /// # Errors
+    /// The disk is full, or the folder can't be written.
+    pub fn save(&self, path: &Path) -> Result<(), durable::WriteError> {
+        durable::save(path, SCHEMA, self)
+    }
+
+    /// Returns why a release is in quarantine.
+    #[must_use]
+    pub fn condemned(&self, hash: &str) -> Option<&Quarantined> {
+        self.quarantine.iter().rev().find(|bad| bad.release.hash == hash)
+    }
+}
