@@ -37,7 +37,7 @@ pub mod document;
 pub mod diagnostic;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use check::begins_with_slash;
 pub use condition::{Comparison, Condition, ConditionError, Quantile};
