@@ -154,9 +154,15 @@ fn one_limit_each(notes: &mut Notes, draft: &Draft) {
                 && (looseness(other), m) < (looseness(condition), n)
         });
         let Some((_, (stricter, stricter_at))) = stricter else { continue };
+        let why = match (condition.quantile(), stricter.quantile()) {
+            (Some(this), Some(other)) if this != other => {
+                "; the evidence judge takes one limit for all quantiles"
+            }
+            _ => "",
+        };
         notes
             .error(at.clone(), format!("`{condition}` is a second limit of the same kind"))
-            .help(format!("`{stricter}` is the stricter one: remove this"))
+            .help(format!("`{stricter}` is the stricter one: remove this{why}"))
             .related("the stricter one is", stricter_at.start);
     }
 }
@@ -179,33 +185,42 @@ fn looseness(condition: &Condition) -> i128 {
 
 fn queries(notes: &mut Notes, draft: &Draft) {
     let Draft { policy, places } = draft;
+    let before = notes.errors();
     for (name, at) in &places.queries {
-        if is_reserved(name) {
-            notes
-                .error(at.clone(), format!("`{name}` is a metric of gate's own"))
-                .help("give the query another name");
-        } else if !is_name(name) {
-            notes
-                .error(at.clone(), format!("`{name}` can't be the name of a query"))
-                .help("use small letters, digits and `_`, at most 64 of them");
-        }
+        query_itself(notes, draft, name, at);
     }
     for (condition, at) in policy.conditions.iter().zip(&places.conditions) {
         if let Condition::Query { name, .. } = condition {
-            query(notes, draft, name, at);
+            query_used(notes, draft, name, at);
         }
     }
     let used = |name: &str| {
         policy.conditions.iter().any(|c| matches!(c, Condition::Query { name: n, .. } if n == name))
     };
-    for (name, at) in
-        places.queries.iter().filter(|(name, _)| places.conditions_complete && !used(name))
-    {
-        notes.warning(at.clone(), format!("no condition uses the query `{name}`"));
+    // Beside a misspelt name, the right one is unused only because of that.
+    if places.conditions_complete && notes.errors() == before {
+        for (name, at) in places.queries.iter().filter(|(name, _)| !used(name)) {
+            notes.warning(at.clone(), format!("no condition uses the query `{name}`"));
+        }
     }
 }
 
-fn query(notes: &mut Notes, draft: &Draft, name: &str, at: &Range<usize>) {
+fn query_itself(notes: &mut Notes, draft: &Draft, name: &str, at: &Range<usize>) {
+    let text = draft.policy.evidence.queries.get(name).map_or("", |query| query.trim());
+    if is_reserved(name) {
+        notes
+            .error(at.clone(), format!("`{name}` is a metric of gate's own"))
+            .help("give the query another name");
+    } else if !is_name(name) {
+        notes
+            .error(at.clone(), format!("`{name}` can't be the name of a query"))
+            .help("use small letters, digits and `_`, at most 64 of them");
+    } else if text.is_empty() {
+        notes.error(at.clone(), format!("the query `{name}` is empty"));
+    }
+}
+
+fn query_used(notes: &mut Notes, draft: &Draft, name: &str, at: &Range<usize>) {
     let known: Vec<&str> = draft.places.queries.keys().map(String::as_str).chain(METRICS).collect();
     if !draft.places.queries.contains_key(name) {
         let help = match nearest(name, known.iter().copied()) {

@@ -79,6 +79,23 @@ impl fmt::Display for Quantile {
     }
 }
 
+impl Condition {
+    /// Returns the quantile of a condition on response times.
+    #[must_use]
+    pub fn quantile(&self) -> Option<&Quantile> {
+        match self {
+            Self::ResponseTime { quantile, .. } | Self::ResponseTimeRatio { quantile, .. } => {
+                Some(quantile)
+            }
+            Self::ErrorRate { .. }
+            | Self::HealthCheckFailures { .. }
+            | Self::ErrorRateRatio { .. }
+            | Self::TrafficShare { .. }
+            | Self::Query { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

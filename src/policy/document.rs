@@ -142,17 +142,18 @@ fn syntax(notes: &mut Notes, text: &str, error: &ScanError) -> Stop {
     Stop
 }
 
-/// Returns the tab in the indentation of the line at the offset, or of the line before it.
+/// Returns the tab that indents the line at the offset, the one after it (a plain text goes on
+/// there) or the one before it.
 fn indenting_tab(text: &str, offset: usize) -> Option<usize> {
-    let start_of = |end: usize| {
-        text.as_bytes()[..end].iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1)
-    };
+    let bytes = text.as_bytes();
+    let start_of =
+        |end: usize| bytes[..end].iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
     let here = start_of(offset);
+    let after = text[here..].find('\n').map(|at| here + at + 1);
     let before = start_of(here.saturating_sub(1));
-    [here, before].into_iter().find_map(|start| {
-        let indent = text.as_bytes()[start..].iter().take_while(|b| matches!(b, b' ' | b'\t'));
-        let tab = indent.into_iter().position(|b| *b == b'\t')?;
-        Some(start + tab)
+    [Some(here), after, Some(before)].into_iter().flatten().find_map(|start| {
+        let mut indent = bytes[start..].iter().take_while(|b| matches!(b, b' ' | b'\t'));
+        Some(start + indent.position(|b| *b == b'\t')?)
     })
 }
 

@@ -106,6 +106,14 @@ impl<'n> Fields<'n> {
         list(notes, node).iter().filter_map(|item| Fields::open(notes, item, shape)).collect()
     }
 
+    /// Returns the user's own names, whatever stands under them.
+    pub(crate) fn names(&self, name: &str) -> Vec<&'n str> {
+        match self.get(name).map(|node| &node.content) {
+            Some(Content::Table(entries)) => entries.iter().map(|e| e.key.as_str()).collect(),
+            Some(Content::Empty | Content::Scalar(_) | Content::List(_)) | None => Vec::new(),
+        }
+    }
+
     /// Returns the user's own names with their tables.
     pub(crate) fn named_tables(
         &self,

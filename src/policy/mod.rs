@@ -41,7 +41,7 @@ pub mod document;
 pub mod diagnostic;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use calendar::{Freeze, FreezeTime};
 pub(crate) use check::begins_with_slash;

@@ -67,7 +67,9 @@ fn kind(kind: &'static Kind) -> Value {
             "type": "array",
             "items": pattern(r"^\s*[a-z_][a-z0-9_.]*\s*[<>]\s*-?\d.*$", "error_rate > 5%"),
         }),
-        Kind::Texts => json!({ "type": "array", "items": { "type": "string", "minLength": 1 } }),
+        Kind::Texts => {
+            json!({ "type": "array", "items": { "type": ["string", "number", "boolean"] } })
+        }
         Kind::Named => json!({
             "type": "object",
             "additionalProperties": { "type": ["string", "number", "boolean"] },

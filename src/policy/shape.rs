@@ -96,7 +96,7 @@ pub const fn duration(least: Duration, most: Duration) -> Kind {
 /// A policy file.
 pub static FILE: Shape = Shape {
     about: "A policy of gate: how a release gets its traffic and what takes it away again.",
-    fields: &[Field::required("deployment", Kind::Table(&DEPLOYMENT), "The policy.")],
+    fields: &[Field::required("deployment", Kind::Table(&DEPLOYMENT), "How a release is proven.")],
 };
 
 pub static DEPLOYMENT: Shape = Shape {

@@ -194,26 +194,13 @@ fn releases(notes: &mut Notes, fields: &Fields<'_>) -> BTreeMap<String, ReleaseS
 }
 
 fn release(notes: &mut Notes, table: &Fields<'_>) -> Option<ReleaseSpec> {
-    let command: Vec<String> =
-        table.texts(notes, "command").into_iter().map(str::to_owned).collect();
-    let command_at = table.place("command");
-    match command_at {
-        Some(at) if command.first().is_none_or(|program| program.is_empty()) => {
-            notes.error(at, "a command needs a program").help("write `[\"./app\", \"--flag\"]`");
-        }
-        Some(at) => check::no_nul(notes, &command, &at),
-        None => {}
-    }
+    let command = check::command(notes, table);
     let env = env(notes, table);
+    let cwd = table.text(notes, "cwd").map(PathBuf::from);
     let port = port(notes, table);
-    Some(ReleaseSpec {
-        command,
-        env,
-        cwd: table.text(notes, "cwd").map(PathBuf::from),
-        port,
-        irreversible: table.flag(notes, "irreversible").unwrap_or(false),
-        drain: table.duration(notes, "drain"),
-    })
+    let irreversible = table.flag(notes, "irreversible").unwrap_or(false);
+    let drain = table.duration(notes, "drain");
+    Some(ReleaseSpec { command: command?, env, cwd, port, irreversible, drain })
 }
 
 fn env(notes: &mut Notes, table: &Fields<'_>) -> BTreeMap<String, String> {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{PortRule, ReleaseSpec};
 use crate::policy::diagnostic::{Notes, did_you_mean};
-use crate::policy::document::Entry;
+use crate::policy::document::{Content, Entry};
 use crate::policy::fields::Fields;
 
 /// The longest name of an app or a release, in bytes: a DNS label's (RFC 1035).
@@ -21,8 +21,8 @@ pub(super) fn check(
     releases: &BTreeMap<String, ReleaseSpec>,
 ) {
     app_name(notes, fields);
-    stable(notes, fields, releases);
-    how_many(notes, fields, releases);
+    stable(notes, fields);
+    how_many(notes, fields);
     addresses(notes, fields);
     ports(notes, fields, releases);
 }
@@ -54,22 +54,25 @@ pub(super) fn release_name(notes: &mut Notes, entry: &Entry) {
     }
 }
 
-fn stable(notes: &mut Notes, fields: &Fields<'_>, releases: &BTreeMap<String, ReleaseSpec>) {
+fn stable(notes: &mut Notes, fields: &Fields<'_>) {
     let (Some(stable), Some(at)) = (text(fields, "stable"), fields.place("stable")) else { return };
-    if fields.get("releases").is_some() && !releases.contains_key(stable) {
-        let known: Vec<&str> = releases.keys().map(String::as_str).collect();
+    let known = fields.names("releases");
+    if !known.is_empty() && !known.contains(&stable) {
         notes
             .error(at, format!("there is no release `{stable}`"))
             .help(did_you_mean(stable, &known));
     }
 }
 
-fn how_many(notes: &mut Notes, fields: &Fields<'_>, releases: &BTreeMap<String, ReleaseSpec>) {
-    let Some(at) = fields.place_of_key("releases") else { return };
-    if releases.is_empty() {
+fn how_many(notes: &mut Notes, fields: &Fields<'_>) {
+    let (Some(node), Some(at)) = (fields.get("releases"), fields.place_of_key("releases")) else {
+        return;
+    };
+    let count = fields.names("releases").len();
+    if matches!(&node.content, Content::Table(entries) if entries.is_empty()) {
         notes.error(at, "there is no release that could run");
-    } else if releases.len() > RELEASES_MAX {
-        notes.error(at, format!("there are {} releases, at most {RELEASES_MAX}", releases.len()));
+    } else if count > RELEASES_MAX {
+        notes.error(at, format!("there are {count} releases, at most {RELEASES_MAX}"));
     }
 }
 
@@ -114,6 +117,22 @@ pub(super) fn token(notes: &mut Notes, name: &str, at: &Range<usize>) {
     if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
         notes.error(at.clone(), format!("`{name}` can't be the name of a header or a cookie"));
     }
+}
+
+/// Reads a command: program and arguments.
+pub(super) fn command(notes: &mut Notes, table: &Fields<'_>) -> Option<Vec<String>> {
+    let before = notes.errors();
+    let words: Vec<String> = table.texts(notes, "command").into_iter().map(str::to_owned).collect();
+    let at = table.place("command")?;
+    if notes.errors() > before {
+        return None;
+    }
+    if words.first().is_none_or(String::is_empty) {
+        notes.error(at, "a command needs a program").help("write `[\"./app\", \"--flag\"]`");
+        return None;
+    }
+    no_nul(notes, &words, &at);
+    Some(words)
 }
 
 /// Notes words that no process can be given.

@@ -174,13 +174,5 @@ fn port(notes: &mut Notes, table: &Fields<'_>) -> Option<u16> {
 }
 
 fn exec(notes: &mut Notes, table: &Fields<'_>) -> Option<ProbeAction> {
-    let command: Vec<String> =
-        table.texts(notes, "command").into_iter().map(str::to_owned).collect();
-    let at = table.place("command")?;
-    if command.first().is_none_or(String::is_empty) {
-        notes.error(at, "a command needs a program");
-        return None;
-    }
-    check::no_nul(notes, &command, &at);
-    Some(ProbeAction::Exec { command })
+    check::command(notes, table).map(|command| ProbeAction::Exec { command })
 }
