@@ -20,6 +20,8 @@
 //! | shell | [`evidence`] | counters and probes |
 //! | shell | [`history`] | append-only record of observations and decisions |
 //! | shell | [`engine`] | observe, step, record, act, wait: the one loop |
+//! | face | [`load`] | bounded load on a local application |
+//! | face | [`example_app`] | a small service that can misbehave on purpose |
 //! | face | [`cli`] | the commands |
 //!
 //! *Pure* means: no clock, no I/O, no async.
@@ -43,5 +45,9 @@ pub mod evidence;
 pub mod history;
 
 pub mod engine;
+
+pub mod load;
+
+pub mod example_app;
 
 pub mod cli;
