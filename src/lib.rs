@@ -23,6 +23,8 @@
 //! | shell | [`history`] | append-only record of observations and decisions |
 //! | shell | [`engine`] | observe, step, record, act, wait: the one loop |
 //! | face | [`host`] | the local platform's long-lived process, and how to talk to it |
+//! | face | [`load`] | bounded load on a local application |
+//! | face | [`example_app`] | a small service that can misbehave on purpose |
 //! | face | [`cli`] | the commands |
 //!
 //! *Pure* means: no clock, no I/O, no async.
@@ -52,5 +54,8 @@ pub mod history;
 pub mod engine;
 
 pub mod host;
+pub mod load;
+
+pub mod example_app;
 
 pub mod cli;

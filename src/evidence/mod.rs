@@ -7,6 +7,7 @@ use crate::rollout::World;
 
 pub mod exposition;
 pub mod scrape;
+pub mod probe;
 
 /// A source of evidence.
 ///

@@ -12,10 +12,11 @@
 //! but by probes.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -173,7 +174,7 @@ impl Instance {
         let err = out.try_clone().map_err(no_log)?;
         let pid = session::start(&place.gate, &command, |gate| {
             gate.stdout(Stdio::from(out)).stderr(Stdio::from(err));
-            launch.surround(gate, place, port);
+            gate.current_dir(&launch.directory).env_clear().envs(launch.environment(place, port));
         })
         .await
         .map_err(|source| not_started(name(), program.clone(), source))?;
@@ -273,11 +274,17 @@ impl Launch {
         self.command.iter().map(|part| fill_in(part, &place.gate, port)).collect()
     }
 
-    fn surround(&self, command: &mut Command, place: &Place, port: u16) {
-        command.current_dir(&self.directory).env_clear();
-        command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-        command.env("PORT", port.to_string());
-        command.envs(self.env.iter().map(|(k, v)| (k, fill_in(v, &place.gate, port))));
+    /// Returns the environment of the application, and of probes that are commands: what is
+    /// [`INHERITED`], `PORT`, and what the app file says.
+    #[must_use]
+    pub fn environment(&self, place: &Place, port: u16) -> BTreeMap<OsString, OsString> {
+        let inherited =
+            INHERITED.iter().filter_map(|&name| Some((name.into(), std::env::var_os(name)?)));
+        let own = self
+            .env
+            .iter()
+            .map(|(name, value)| (name.into(), fill_in(value, &place.gate, port).into()));
+        inherited.chain([("PORT".into(), port.to_string().into())]).chain(own).collect()
     }
 }
 
