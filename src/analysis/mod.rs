@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::policy::Condition;
 use crate::share::Share;
 
+pub mod evidence;
+
 /// Everything that is known at one moment, as cumulative counters. Also one line of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Look {
