@@ -18,7 +18,7 @@ use super::parts::Part;
 use super::relative::{Weight, cap_a};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AbsoluteTest {
+pub(super) struct AbsoluteTest {
     pub part: Part,
     /// Column of the bad events in a pod's counters.
     pub column: usize,
@@ -29,33 +29,33 @@ pub struct AbsoluteTest {
 
 impl AbsoluteTest {
     /// `rates` is not empty, and all lie above `theta`.
-    pub fn new(part: Part, column: usize, theta: f64, rates: Vec<f64>) -> Self {
+    pub(super) fn new(part: Part, column: usize, theta: f64, rates: Vec<f64>) -> Self {
         let mixture = Mixture::new(rates.len());
         Self { part, column, theta, rates, mixture }
     }
 
-    pub fn owe(&mut self, mass: f64) {
+    pub(super) fn owe(&mut self, mass: f64) {
         self.mixture.owe(mass);
     }
 
-    pub fn step(&mut self, seen: &Seen, weight: Weight) {
+    pub(super) fn step(&mut self, seen: &Seen, weight: Weight) {
         let Weight { mass, phi, gap } = weight;
         let cap = if self.part == Part::Disaster { CAP_FAST * gap } else { cap_a(phi, gap) };
         let llr = one_sample(seen.bad, seen.all, self.theta, &self.rates);
         self.mixture.update(llr.into_iter().map(|l| (l / phi).min(cap)), mass, seen);
     }
 
-    pub fn log_e(&self) -> f64 {
+    pub(super) fn log_e(&self) -> f64 {
         self.mixture.log_e()
     }
 
-    pub fn since_onset(&self) -> Seen {
+    pub(super) fn since_onset(&self) -> Seen {
         self.mixture.best_counts()
     }
 
     /// The candidate's rate is clearly above the baseline's. `history`: the baseline's rate of all
     /// time, a weak prior.
-    pub fn stands_out(&self, history: f64) -> bool {
+    pub(super) fn stands_out(&self, history: f64) -> bool {
         let seen = self.since_onset();
         let baseline =
             (seen.base_bad + ATTRIBUTION_PRIOR * history) / (seen.base_all + ATTRIBUTION_PRIOR);
@@ -63,7 +63,7 @@ impl AbsoluteTest {
     }
 
     #[cfg(test)]
-    pub const fn used(&self) -> f64 {
+    pub(super) const fn used(&self) -> f64 {
         self.mixture.used()
     }
 }

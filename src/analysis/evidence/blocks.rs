@@ -17,16 +17,16 @@ use super::stream::Increments;
 use crate::analysis::{PerArm, ProbeCount};
 
 /// Tolerance with which the end of a block is met, in blocks.
-pub const BLOCK_TOLERANCE: f64 = 1e-9;
+pub(super) const BLOCK_TOLERANCE: f64 = 1e-9;
 
 /// How many blocks cover so many seconds; never fewer than `least`.
-pub fn blocks_in(seconds: f64, block_s: f64, least: u64) -> u64 {
+pub(super) fn blocks_in(seconds: f64, block_s: f64, least: u64) -> u64 {
     least.max((seconds / block_s - BLOCK_TOLERANCE).ceil() as u64)
 }
 
 /// What the looks of one block have brought so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Block {
+pub(super) struct Block {
     pub baseline: Increments,
     /// All pods together.
     pub candidate: Vec<f64>,
@@ -41,7 +41,7 @@ pub struct Block {
 }
 
 impl Block {
-    pub fn new(width: usize, share: f64, expected: PerArm<u32>) -> Self {
+    pub(super) fn new(width: usize, share: f64, expected: PerArm<u32>) -> Self {
         Self {
             baseline: Increments::new(),
             candidate: vec![0.0; width],
@@ -53,17 +53,17 @@ impl Block {
         }
     }
 
-    pub fn has_users(&self) -> bool {
+    pub(super) fn has_users(&self) -> bool {
         self.share > 0.0
     }
 
     /// Whether the candidate serves everybody: nothing is left to compare it with.
-    pub fn has_all_users(&self) -> bool {
+    pub(super) fn has_all_users(&self) -> bool {
         self.share >= 1.0
     }
 
     /// Takes in the increments of one look; counters beyond the block's width are not needed.
-    pub fn add(&mut self, arm: Arm, increments: Increments) {
+    pub(super) fn add(&mut self, arm: Arm, increments: Increments) {
         let width = self.candidate.len();
         for (pod, mut increment) in increments {
             increment.truncate(width);
@@ -75,26 +75,26 @@ impl Block {
         }
     }
 
-    pub fn add_probes(&mut self, arm: Arm, probes: ProbeCount) {
+    pub(super) fn add_probes(&mut self, arm: Arm, probes: ProbeCount) {
         let sum = self.probes.of_mut(arm);
         sum.failed = sum.failed.saturating_add(probes.failed);
         sum.sent = sum.sent.saturating_add(probes.sent);
     }
 
     /// At least half of the baseline's pods, and at least one, have reported.
-    pub fn baseline_is_fresh(&self) -> bool {
+    pub(super) fn baseline_is_fresh(&self) -> bool {
         self.seen.baseline.len() as u64 >= u64::from(self.expected.baseline).div_ceil(2).max(1)
     }
 
     /// Every candidate pod has reported, and there is one.
-    pub fn candidate_is_complete(&self) -> bool {
+    pub(super) fn candidate_is_complete(&self) -> bool {
         let expected = self.expected.candidate as usize;
         expected >= 1 && self.seen.candidate.len() >= expected
     }
 }
 
 /// Adds a pod's increments to what is there of it.
-pub fn merge(into: &mut Increments, pod: &str, increment: Vec<f64>) {
+pub(super) fn merge(into: &mut Increments, pod: &str, increment: Vec<f64>) {
     match into.get_mut(pod) {
         Some(sum) => add_to(sum, &increment),
         None => {

@@ -19,20 +19,20 @@ use crate::analysis::PerArm;
 
 /// Which revision a pod is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arm {
+pub(super) enum Arm {
     Baseline,
     Candidate,
 }
 
 impl<T> PerArm<T> {
-    pub(crate) const fn of(&self, arm: Arm) -> &T {
+    pub(super) const fn of(&self, arm: Arm) -> &T {
         match arm {
             Arm::Baseline => &self.baseline,
             Arm::Candidate => &self.candidate,
         }
     }
 
-    pub(crate) const fn of_mut(&mut self, arm: Arm) -> &mut T {
+    pub(super) const fn of_mut(&mut self, arm: Arm) -> &mut T {
         match arm {
             Arm::Baseline => &mut self.baseline,
             Arm::Candidate => &mut self.candidate,
@@ -42,7 +42,7 @@ impl<T> PerArm<T> {
 
 /// The last believable sample of every pod.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LastSamples {
+pub(super) struct LastSamples {
     /// Counters in a sample.
     width: usize,
     last: PerArm<BTreeMap<String, Vec<f64>>>,
@@ -51,13 +51,17 @@ pub struct LastSamples {
 }
 
 impl LastSamples {
-    pub fn new(width: usize) -> Self {
+    pub(super) fn new(width: usize) -> Self {
         let last = PerArm { baseline: BTreeMap::new(), candidate: BTreeMap::new() };
         Self { width, last, bad: 0 }
     }
 
     /// Increments of the pods of one arm that have a believable sample, and remembers the samples.
-    pub fn increments(&mut self, arm: Arm, samples: &BTreeMap<String, Sample>) -> Increments {
+    pub(super) fn increments(
+        &mut self,
+        arm: Arm,
+        samples: &BTreeMap<String, Sample>,
+    ) -> Increments {
         let mut increments = Increments::new();
         for (pod, sample) in samples {
             match sample.as_deref().and_then(|now| self.increment(arm, pod, now)) {
@@ -91,7 +95,7 @@ impl LastSamples {
     }
 
     /// A baseline pod that left is new when it comes back.
-    pub fn forget_baseline(&mut self, pod: &str) {
+    pub(super) fn forget_baseline(&mut self, pod: &str) {
         self.last.baseline.remove(pod);
     }
 }

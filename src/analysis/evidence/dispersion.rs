@@ -23,10 +23,10 @@ use super::config::{HET_Z, PHI_KAPPA, PHI_MAX, PHI0};
 use super::numbers::sum;
 
 /// A baseline pod, by the number that it got when it joined.
-pub type PodId = u64;
+pub(super) type PodId = u64;
 
 /// Pods from which on they are compared with one another…
-pub const PODS_FOR_BAD_LUCK: usize = 3;
+pub(super) const PODS_FOR_BAD_LUCK: usize = 3;
 /// … and enough of them to do without the comparison of neighbouring cells.
 const PODS_FOR_CELLS: usize = 4;
 
@@ -138,7 +138,7 @@ impl Scale {
 
 /// What is known of one kind of bad event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Dispersion {
+pub(super) struct Dispersion {
     scales: Vec<Scale>,
     /// Of each present pod since it joined.
     totals: BTreeMap<PodId, Events>,
@@ -146,13 +146,13 @@ pub struct Dispersion {
 
 impl Dispersion {
     /// `lengths` of the cells, in blocks; the first is one block.
-    pub fn new(lengths: &[u64]) -> Self {
+    pub(super) fn new(lengths: &[u64]) -> Self {
         let scales = lengths.iter().map(|length| Scale::new(*length)).collect();
         Self { scales, totals: BTreeMap::new() }
     }
 
     /// Takes in one block: every present pod, also those without events.
-    pub fn update(&mut self, events: &[(PodId, Events)]) {
+    pub(super) fn update(&mut self, events: &[(PodId, Events)]) {
         for (pod, new) in events {
             self.totals.entry(*pod).or_default().add(*new);
         }
@@ -161,7 +161,7 @@ impl Dispersion {
         }
     }
 
-    pub fn leave(&mut self, pod: PodId) {
+    pub(super) fn leave(&mut self, pod: PodId) {
         self.totals.remove(&pod);
         for scale in &mut self.scales {
             scale.open.remove(&pod);
@@ -169,7 +169,7 @@ impl Dispersion {
     }
 
     /// Variance by binomial variance, while so many baseline pods are present.
-    pub fn phi(&self, pods: usize) -> f64 {
+    pub(super) fn phi(&self, pods: usize) -> f64 {
         let mut phi = 1.0_f64;
         for scale in &self.scales {
             phi = phi.max(scale.between_pods.phi());
@@ -185,7 +185,7 @@ impl Dispersion {
     /// τ is the persistent standard deviation of the log rate between pods: what their totals vary
     /// beyond φ, used only as far as it exceeds its own noise. The factor is
     /// `exp(z·τ·√(1/m_C + 1/m_B))`, with z widened for the few pods that τ is known from.
-    pub fn bad_luck(&self, phi: f64, pods: usize, pods_candidate: u32) -> f64 {
+    pub(super) fn bad_luck(&self, phi: f64, pods: usize, pods_candidate: u32) -> f64 {
         if pods < PODS_FOR_BAD_LUCK {
             return 1.0;
         }

@@ -16,10 +16,10 @@ use super::mixture::Mixture;
 use crate::analysis::{PerArm, ProbeCount};
 
 /// Failed and sent probes of both arms.
-pub type Probes = PerArm<ProbeCount>;
+pub(super) type Probes = PerArm<ProbeCount>;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HealthTest {
+pub(super) struct HealthTest {
     mixture: Mixture,
     /// Of the blocks in the health window, newest first: candidate's failed, baseline's failed, baseline's sent.
     recent: VecDeque<(u64, u64, u64)>,
@@ -28,13 +28,13 @@ pub struct HealthTest {
 }
 
 impl HealthTest {
-    pub fn new(window: u64) -> Self {
+    pub(super) fn new(window: u64) -> Self {
         let window = usize::try_from(window).unwrap_or(usize::MAX);
         Self { mixture: Mixture::new(Q_HEALTH.len()), recent: VecDeque::new(), window }
     }
 
     /// Takes in the probes of one block.
-    pub fn step(&mut self, probes: &Probes, mass: f64) {
+    pub(super) fn step(&mut self, probes: &Probes, mass: f64) {
         let seen = Seen {
             bad: probes.candidate.failed as f64,
             all: probes.candidate.sent as f64,
@@ -43,35 +43,42 @@ impl HealthTest {
         };
         let llr = one_sample(seen.bad, seen.all, HEALTH_THETA, Q_HEALTH);
         self.mixture.update(llr.into_iter().map(|l| l.min(CAP_FAST)), mass, &seen);
-        self.recent.push_front((probes.candidate.failed, probes.baseline.failed, probes.baseline.sent));
+        self.recent.push_front((
+            probes.candidate.failed,
+            probes.baseline.failed,
+            probes.baseline.sent,
+        ));
         self.recent.truncate(self.window);
     }
 
-    pub fn log_e(&self) -> f64 {
+    pub(super) fn log_e(&self) -> f64 {
         self.mixture.log_e()
     }
 
     /// Failed probes in the health window: the candidate's, and the baseline's.
-    pub fn failed(&self) -> (u64, u64) {
-        let add = |sum: (u64, u64), p: &(u64, u64, u64)| (sum.0.saturating_add(p.0), sum.1.saturating_add(p.1));
+    pub(super) fn failed(&self) -> (u64, u64) {
+        let add = |sum: (u64, u64), p: &(u64, u64, u64)| {
+            (sum.0.saturating_add(p.0), sum.1.saturating_add(p.1))
+        };
         self.recent.iter().fold((0, 0), add)
     }
 
     /// More failures than the limit allows, and clearly more often than the baseline's.
-    pub fn is_bad(&self, limit: u32) -> bool {
+    pub(super) fn is_bad(&self, limit: u32) -> bool {
         let seen = self.mixture.best_counts();
-        let often = seen.bad / seen.all.max(1.0) >= HEALTH_RATIO * seen.base_bad / seen.base_all.max(1.0);
+        let often =
+            seen.bad / seen.all.max(1.0) >= HEALTH_RATIO * seen.base_bad / seen.base_all.max(1.0);
         self.failed().0 > u64::from(limit) && often
     }
 
     /// At least half of the stable revision's probes have failed: nothing can be said of the candidate.
-    pub fn stable_fails(&self) -> bool {
+    pub(super) fn stable_fails(&self) -> bool {
         let sent = self.recent.iter().fold(0, |sum: u64, p| sum.saturating_add(p.2));
         sent > 0 && self.failed().1 as f64 >= sent as f64 / 2.0
     }
 
     #[cfg(test)]
-    pub const fn used(&self) -> f64 {
+    pub(super) const fn used(&self) -> f64 {
         self.mixture.used()
     }
 }

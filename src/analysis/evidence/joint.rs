@@ -12,7 +12,7 @@ use super::stream::{Increments, totals};
 
 /// What both arms did since the last joint window.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Window {
+pub(super) struct Window {
     /// Both arms have reported; otherwise everything below is empty.
     pub on: bool,
     /// Every candidate pod has reported.
@@ -26,7 +26,7 @@ pub struct Window {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Joint {
+pub(super) struct Joint {
     baseline: Increments,
     candidate: Vec<f64>,
     /// Blocks in a row without a joint window.
@@ -38,12 +38,18 @@ pub struct Joint {
 }
 
 impl Joint {
-    pub fn new(width: usize, limit: u64) -> Self {
-        Self { baseline: Increments::new(), candidate: vec![0.0; width], stale: 0, incomplete: 0, limit }
+    pub(super) fn new(width: usize, limit: u64) -> Self {
+        Self {
+            baseline: Increments::new(),
+            candidate: vec![0.0; width],
+            stale: 0,
+            incomplete: 0,
+            limit,
+        }
     }
 
     /// Takes in a block with users, and gives out what can be compared now.
-    pub fn take(&mut self, block: &Block) -> Window {
+    pub(super) fn take(&mut self, block: &Block) -> Window {
         for (pod, increment) in &block.baseline {
             merge(&mut self.baseline, pod, increment.clone());
         }
@@ -51,11 +57,15 @@ impl Joint {
         let complete = block.candidate_is_complete();
         // Pods that stay silent must not blind the judge to the others: after a minute those that do
         // report are judged, for a breach only.
-        let partial = !complete && !block.seen.candidate.is_empty() && self.incomplete >= self.limit;
+        let partial =
+            !complete && !block.seen.candidate.is_empty() && self.incomplete >= self.limit;
         let on = (complete || partial) && (block.baseline_is_fresh() || block.has_all_users());
         let width = self.candidate.len();
         let (by_pod, candidate) = if on {
-            (std::mem::take(&mut self.baseline), std::mem::replace(&mut self.candidate, vec![0.0; width]))
+            (
+                std::mem::take(&mut self.baseline),
+                std::mem::replace(&mut self.candidate, vec![0.0; width]),
+            )
         } else {
             (Increments::new(), vec![0.0; width])
         };
@@ -64,7 +74,7 @@ impl Joint {
     }
 
     /// Share 0: nothing is compared, nothing is pending.
-    pub fn clear(&mut self) -> Window {
+    pub(super) fn clear(&mut self) -> Window {
         let width = self.candidate.len();
         *self = Self::new(width, self.limit);
         let zero = vec![0.0; width];
@@ -79,13 +89,13 @@ impl Joint {
     }
 
     /// A block with users is over.
-    pub const fn tick(&mut self, window: &Window) {
+    pub(super) const fn tick(&mut self, window: &Window) {
         self.stale = if window.on { 0 } else { self.stale + 1 };
         self.incomplete = if window.complete { 0 } else { self.incomplete + 1 };
     }
 
     /// No joint window for a minute.
-    pub const fn is_stale(&self) -> bool {
+    pub(super) const fn is_stale(&self) -> bool {
         self.stale >= self.limit
     }
 }

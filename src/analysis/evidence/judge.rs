@@ -19,11 +19,13 @@ use super::config::{
     STAGES_MAX, STALE_S,
 };
 use super::counters::{Arm, LastSamples};
-use super::evidence::{Evidence, Judged};
 use super::limits::{Limits, Refused};
 use super::numbers::log;
 use super::onset::Onset;
-use super::recording::{Header, Line, Reason, StageTimes, VERDICT_SCHEMA, VerdictLine, Word, believable};
+use super::process::{Evidence, Judged};
+use super::recording::{
+    Header, Line, Reason, StageTimes, VERDICT_SCHEMA, VerdictLine, Word, believable,
+};
 use super::stream::Baseline;
 use crate::analysis::{Cause, JudgedOn, PerArm};
 use crate::policy::Condition;
@@ -65,13 +67,13 @@ struct Entered {
 
 /// The first breach: it stays the verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Breach {
+pub(super) struct Breach {
     pub reason: Reason,
     pub causes: Vec<Cause>,
 }
 
 /// A look that was judged.
-pub struct Looked {
+pub(super) struct Looked {
     pub at_s: f64,
     pub committed: bool,
     pub judged: Judged,
@@ -140,7 +142,8 @@ impl Judge {
     }
 
     pub(super) fn take(&mut self, line: &Line) -> Option<Looked> {
-        let at = line.at_s.filter(|at| at.is_finite() && self.last_at.is_none_or(|last| *at > last));
+        let at =
+            line.at_s.filter(|at| at.is_finite() && self.last_at.is_none_or(|last| *at > last));
         let Some(at) = at else {
             self.dropped_lines += 1;
             return None;
@@ -157,11 +160,8 @@ impl Judge {
         self.read(line);
         self.last_at = Some(at);
         let committed = ends > self.done.unwrap_or(0);
-        let (judged, provisional) = if committed {
-            (self.close(), None)
-        } else {
-            self.judge_open()
-        };
+        let (judged, provisional) =
+            if committed { (self.close(), None) } else { self.judge_open() };
         judged.map(|judged| Looked { at_s: at, committed, judged, provisional })
     }
 
@@ -188,7 +188,10 @@ impl Judge {
         let stage = line.stage.filter(|stage| *stage < STAGES_MAX).unwrap_or_else(by_time);
         let share = line.share.filter(|share| (0.0..=1.0).contains(share));
         self.samples.bad += u64::from(line.share.is_some() && share.is_none());
-        let now = Entered { stage, share: share.unwrap_or_else(|| self.times(stage).share.unwrap_or(0.0)) };
+        let now = Entered {
+            stage,
+            share: share.unwrap_or_else(|| self.times(stage).share.unwrap_or(0.0)),
+        };
         if self.now == Some(now) {
             return;
         }

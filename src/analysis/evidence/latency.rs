@@ -49,7 +49,12 @@ fn quantile(p: f64, n: f64, exceed: &[f64], bounds: &[f64]) -> Option<f64> {
 
 /// At each bound: the ratio of exceedances that a slow-down by each tolerated factor would cause,
 /// `P(X > b/tol) / P(X > b)`.
-pub fn tolerance_ratios(n: f64, exceed: &[f64], bounds: &[f64], tolerances: [f64; 2]) -> Vec<[f64; 2]> {
+pub(super) fn tolerance_ratios(
+    n: f64,
+    exceed: &[f64],
+    bounds: &[f64],
+    tolerances: [f64; 2],
+) -> Vec<[f64; 2]> {
     let z = normal_scores(n, exceed);
     let ratios = |k: usize| {
         let i = k.max(1);
@@ -77,13 +82,17 @@ impl Pair {
 
     fn quantiles(&self, q: f64, bounds: &[f64]) -> Quantiles {
         let of = |h: &[f64]| quantile(q, h[0], &h[1..], bounds);
-        Quantiles { candidate: of(&self.candidate), baseline: of(&self.baseline), requests: self.candidate[0] }
+        Quantiles {
+            candidate: of(&self.candidate),
+            baseline: of(&self.baseline),
+            requests: self.candidate[0],
+        }
     }
 }
 
 /// One quantile of both arms, in milliseconds; `None` without requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Quantiles {
+pub(super) struct Quantiles {
     pub candidate: Option<f64>,
     pub baseline: Option<f64>,
     /// Of the candidate; weighted where old ones fade.
@@ -92,30 +101,32 @@ pub struct Quantiles {
 
 impl Quantiles {
     /// The candidate's by the baseline's; 0 where one of them is unknown.
-    pub fn ratio(&self) -> f64 {
+    pub(super) fn ratio(&self) -> f64 {
         self.candidate.zip(self.baseline).map_or(0.0, |(c, b)| c / b)
     }
 }
 
 /// Latencies of both arms beside each other, after the candidate's warm-up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Histograms {
+pub(super) struct Histograms {
     /// With a half-life of 2 min.
     recent: Pair,
     all: Pair,
 }
 
 impl Histograms {
-    pub fn new(bounds: usize) -> Self {
+    pub(super) fn new(bounds: usize) -> Self {
         let empty = Pair { candidate: vec![0.0; 1 + bounds], baseline: vec![0.0; 1 + bounds] };
         Self { recent: empty.clone(), all: empty }
     }
 
     /// Takes in the counters of one joint window.
-    pub fn add(&mut self, candidate: &[f64], baseline: &[f64], block_s: f64) {
+    pub(super) fn add(&mut self, candidate: &[f64], baseline: &[f64], block_s: f64) {
         self.recent.decay(RECENT_DECAY.powf(block_s / BLOCK_S));
         for pair in [&mut self.recent, &mut self.all] {
-            for (histogram, window) in [(&mut pair.candidate, candidate), (&mut pair.baseline, baseline)] {
+            for (histogram, window) in
+                [(&mut pair.candidate, candidate), (&mut pair.baseline, baseline)]
+            {
                 histogram[0] += window[0];
                 add_to(&mut histogram[1..], &window[2..]);
             }
@@ -123,12 +134,12 @@ impl Histograms {
     }
 
     /// The quantiles of the last minutes.
-    pub fn recent(&self, q: f64, bounds: &[f64]) -> Quantiles {
+    pub(super) fn recent(&self, q: f64, bounds: &[f64]) -> Quantiles {
         self.recent.quantiles(q, bounds)
     }
 
     /// The quantiles of the last minutes or of all time, whichever look worse for the candidate.
-    pub fn worst(&self, q: f64, bounds: &[f64]) -> Quantiles {
+    pub(super) fn worst(&self, q: f64, bounds: &[f64]) -> Quantiles {
         let (recent, all) = (self.recent.quantiles(q, bounds), self.all.quantiles(q, bounds));
         if all.ratio() > recent.ratio() { all } else { recent }
     }

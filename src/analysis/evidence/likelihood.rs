@@ -53,7 +53,7 @@ impl Seen {
 }
 
 /// Log-likelihood ratios of "arm 1 has r·r₀ times the rate of arm 2" against r₀.
-pub fn two_samples(seen: &Seen, ratios: &[f64], r0: f64) -> Vec<f64> {
+pub(super) fn two_samples(seen: &Seen, ratios: &[f64], r0: f64) -> Vec<f64> {
     let total = seen.bad + seen.base_bad;
     let all = seen.all + seen.base_all;
     let rho = if all > 0.0 { seen.all / all } else { 0.0 };
@@ -63,12 +63,13 @@ pub fn two_samples(seen: &Seen, ratios: &[f64], r0: f64) -> Vec<f64> {
 }
 
 /// Log-likelihood ratios of the rates q against θ; all rates lie strictly between 0 and 1.
-pub fn one_sample(bad: f64, all: f64, theta: f64, rates: &[f64]) -> Vec<f64> {
-    let log_ratio = |q: f64| bad * (q / theta).ln() + (all - bad) * ((-q).ln_1p() - (-theta).ln_1p());
+pub(super) fn one_sample(bad: f64, all: f64, theta: f64, rates: &[f64]) -> Vec<f64> {
+    let log_ratio =
+        |q: f64| bad * (q / theta).ln() + (all - bad) * ((-q).ln_1p() - (-theta).ln_1p());
     rates.iter().map(|q| log_ratio(*q)).collect()
 }
 
 /// Multiples of a limit, none above [`super::config::Q_MAX`].
-pub fn multiples(of: f64, factors: &[f64]) -> Vec<f64> {
+pub(super) fn multiples(of: f64, factors: &[f64]) -> Vec<f64> {
     factors.iter().map(|f| (f * of).min(super::config::Q_MAX)).collect()
 }

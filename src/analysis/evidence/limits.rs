@@ -21,7 +21,9 @@ pub enum Refused {
     NoCondition,
     #[error("{condition}: gauges have no proof; use `judge: threshold` for them")]
     NotForThisJudge { condition: String },
-    #[error("{condition}: a second limit of this kind on the same metric would never be reached first")]
+    #[error(
+        "{condition}: a second limit of this kind on the same metric would never be reached first"
+    )]
     TwoOfAKind { condition: String },
     #[error("{condition}: {rule}")]
     OutOfRange { condition: String, rule: &'static str },
@@ -29,7 +31,9 @@ pub enum Refused {
     Bounds { max: usize },
     #[error("a limit of the response time needs at least two latency bounds")]
     TooFewBounds,
-    #[error("no latency bounds around {limit_ms} ms: it could never be passed or never be breached")]
+    #[error(
+        "no latency bounds around {limit_ms} ms: it could never be passed or never be breached"
+    )]
     NoBoundsAround { limit_ms: f64 },
     #[error("samples every {seconds} s are too rare: scrape at least every 60 s")]
     TooRare { seconds: f64 },
@@ -41,7 +45,7 @@ pub enum Refused {
 
 /// A quantile of the response time and what it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct QuantileLimit {
+pub(super) struct QuantileLimit {
     /// As a fraction.
     pub q: f64,
     /// Milliseconds, or a ratio to the baseline's.
@@ -50,7 +54,7 @@ pub struct QuantileLimit {
 
 impl QuantileLimit {
     /// The rate of slow requests that an absolute limit allows.
-    pub fn theta(self) -> f64 {
+    pub(super) fn theta(self) -> f64 {
         1.0 - self.q
     }
 }
@@ -58,7 +62,7 @@ impl QuantileLimit {
 /// Which limit a condition is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub(super) enum Kind {
     Error,
     Latency,
     Health,
@@ -69,7 +73,7 @@ pub enum Kind {
 
 impl Kind {
     /// The parts of the evidence that speak for this condition.
-    pub const fn parts(self) -> &'static [Part] {
+    pub(super) const fn parts(self) -> &'static [Part] {
         match self {
             Self::Error => &[Part::ErrAbs, Part::Disaster],
             Self::Latency => &[Part::LatAbs],
@@ -83,14 +87,14 @@ impl Kind {
 
 /// A condition as the policy states it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stated {
+pub(super) struct Stated {
     pub kind: Kind,
     pub text: String,
 }
 
 /// The limits of a policy: at most one of a kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Limits {
+pub(super) struct Limits {
     /// In the policy's order.
     pub stated: Vec<Stated>,
     /// The parts of the evidence, with their shares of α.
@@ -106,7 +110,7 @@ pub struct Limits {
 impl Limits {
     /// # Errors
     /// A condition that this judge has no proof for, or limits that could never be reached.
-    pub fn read(conditions: &[Condition]) -> Result<Self, Refused> {
+    pub(super) fn read(conditions: &[Condition]) -> Result<Self, Refused> {
         let mut limits = Self {
             stated: Vec::new(),
             weights: Parts::weights(&[]),
@@ -138,18 +142,28 @@ impl Limits {
     fn state(&mut self, condition: &Condition) -> Result<(), Refused> {
         let text = condition.to_string();
         let need = |ok: bool, rule| {
-            if ok { Ok(()) } else { Err(Refused::OutOfRange { condition: condition.to_string(), rule }) }
+            if ok {
+                Ok(())
+            } else {
+                Err(Refused::OutOfRange { condition: condition.to_string(), rule })
+            }
         };
         let kind = match condition {
             Condition::ErrorRate { limit } => {
-                need(*limit > 0.0 && *limit <= ERROR_MAX, "an error limit lies above 0 % and at most at 90 %")?;
+                need(
+                    *limit > 0.0 && *limit <= ERROR_MAX,
+                    "an error limit lies above 0 % and at most at 90 %",
+                )?;
                 self.error = Some(*limit);
                 Kind::Error
             }
             Condition::ResponseTime { quantile, limit } => {
                 let limit = limit.as_secs_f64() * 1000.0;
                 need(limit > 0.0, "a limit of the response time lies above 0 ms")?;
-                need(quantile.fraction() >= QUANTILE_MIN, "the lowest quantile with a limit is p10")?;
+                need(
+                    quantile.fraction() >= QUANTILE_MIN,
+                    "the lowest quantile with a limit is p10",
+                )?;
                 self.latency = Some(QuantileLimit { q: quantile.fraction(), limit });
                 Kind::Latency
             }
@@ -181,36 +195,36 @@ impl Limits {
         Ok(())
     }
 
-    pub const fn want_latency(&self) -> bool {
+    pub(super) const fn want_latency(&self) -> bool {
         self.latency.is_some() || self.latency_ratio.is_some()
     }
 
-    pub fn error_tolerance(&self) -> f64 {
+    pub(super) fn error_tolerance(&self) -> f64 {
         self.error_ratio.unwrap_or(TOL_ERR_RATIO)
     }
 
-    pub fn latency_tolerance(&self) -> f64 {
+    pub(super) fn latency_tolerance(&self) -> f64 {
         self.latency_ratio.map_or(TOL_LAT_RATIO, |limit| limit.limit)
     }
 
-    pub fn share_factor(&self) -> f64 {
+    pub(super) fn share_factor(&self) -> f64 {
         self.share.unwrap_or(SHARE_THETA)
     }
 
     /// Error rate from which on a release is a disaster.
-    pub fn disaster_theta(&self) -> f64 {
+    pub(super) fn disaster_theta(&self) -> f64 {
         self.error.map_or(DISASTER_THETA, |limit| DISASTER_THETA.max(2.0 * limit))
     }
 
     /// Alternatives above it; none where the limit leaves no room.
-    pub fn disaster_rates(&self) -> Vec<f64> {
+    pub(super) fn disaster_rates(&self) -> Vec<f64> {
         let theta = self.disaster_theta();
         let room = self.error.is_some() && theta < DISASTER_THETA_MAX;
         Q_DISASTER.iter().copied().filter(|q| room && *q > theta).collect()
     }
 
     /// The condition that a part speaks for.
-    pub fn stated_for(&self, part: Part) -> Option<&Stated> {
+    pub(super) fn stated_for(&self, part: Part) -> Option<&Stated> {
         self.stated.iter().find(|stated| stated.kind.parts().contains(&part))
     }
 }

@@ -6,7 +6,7 @@
 
 use super::judge::{Judge, Looked};
 use super::recording::{Line, Reason};
-use crate::analysis::{Judgement, JudgedOn, Look, Unknown, Verdict};
+use crate::analysis::{JudgedOn, Judgement, Look, Unknown, Verdict};
 
 impl Judge {
     /// Judges one look.
@@ -40,9 +40,10 @@ impl Judge {
             Reason::SharedIncident => self.shared_incident(looked),
             Reason::CollectingEvidence => self.collecting(),
             Reason::CollectingProbes => Unknown::CollectingProbes,
-            Reason::Suspicion | Reason::WaitingForData | Reason::CandidatePodSilent | Reason::Bake => {
-                word(&looked.judged.reason.to_string())
-            }
+            Reason::Suspicion
+            | Reason::WaitingForData
+            | Reason::CandidatePodSilent
+            | Reason::Bake => word(&looked.judged.reason.to_string()),
         };
         Verdict::Unknown { why: why(look, Some(reason)) }
     }
@@ -75,6 +76,7 @@ fn word(word: &str) -> Unknown {
 }
 
 fn silent_arm(look: &Look) -> &'static str {
-    let candidate_reports = look.candidate.len() as u64 >= u64::from(look.expected.candidate).max(1);
+    let candidate_reports =
+        look.candidate.len() as u64 >= u64::from(look.expected.candidate).max(1);
     if candidate_reports { "baseline" } else { "candidate" }
 }

@@ -20,7 +20,7 @@ use super::numbers::{arg_max, ln, log_add, log_mean, logs};
 
 /// Evidence of one kind against several alternatives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Mixture {
+pub(super) struct Mixture {
     /// ln L of each alternative.
     #[serde(with = "logs")]
     log_l: Vec<f64>,
@@ -32,11 +32,11 @@ pub struct Mixture {
 }
 
 impl Mixture {
-    pub fn new(alternatives: usize) -> Self {
+    pub(super) fn new(alternatives: usize) -> Self {
         Self { counts: vec![Seen::default(); alternatives], ..Self::without_counts(alternatives) }
     }
 
-    pub fn without_counts(alternatives: usize) -> Self {
+    pub(super) fn without_counts(alternatives: usize) -> Self {
         Self {
             log_l: vec![f64::NEG_INFINITY; alternatives],
             used: 0.0,
@@ -46,12 +46,12 @@ impl Mixture {
     }
 
     /// Lets the onset mass of one block fall due without data.
-    pub fn owe(&mut self, mass: f64) {
+    pub(super) fn owe(&mut self, mass: f64) {
         self.owed += mass;
     }
 
     /// Takes in one block: the log-likelihood ratio of each alternative.
-    pub fn update(&mut self, llr: impl Iterator<Item = f64>, mass: f64, seen: &Seen) {
+    pub(super) fn update(&mut self, llr: impl Iterator<Item = f64>, mass: f64, seen: &Seen) {
         let mass = mass + std::mem::take(&mut self.owed);
         let log_mass = ln(mass);
         for (j, (log_l, l)) in self.log_l.iter_mut().zip(llr).enumerate() {
@@ -66,17 +66,17 @@ impl Mixture {
     }
 
     /// ln E
-    pub fn log_e(&self) -> f64 {
+    pub(super) fn log_e(&self) -> f64 {
         log_add(log_mean(&self.log_l), ln(1.0 - self.used))
     }
 
     /// What was counted since the most plausible onset of the most plausible alternative.
-    pub fn best_counts(&self) -> Seen {
+    pub(super) fn best_counts(&self) -> Seen {
         self.counts.get(arg_max(&self.log_l)).copied().unwrap_or_default()
     }
 
     #[cfg(test)]
-    pub const fn used(&self) -> f64 {
+    pub(super) const fn used(&self) -> f64 {
         self.used
     }
 }

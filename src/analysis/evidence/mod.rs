@@ -27,7 +27,7 @@
 //! | [`likelihood`], [`mixture`], [`onset`] | one bet; bets on an unknown beginning |
 //! | [`relative`], [`absolute`], [`latency`], [`share`], [`health`] | the kinds of trouble |
 //! | [`pass`] | proof that limits hold |
-//! | [`parts`], [`evidence`] | one block: all bets, one number, one reason |
+//! | [`parts`], [`process`] | one block: all bets, one number, one reason |
 //! | [`judge`], [`live`], [`readings`] | looks, blocks, stages; words for people |
 //!
 //! Pure and synchronous: no clock, no I/O. The state is plain data of bounded size.
@@ -59,8 +59,8 @@ mod share;
 
 mod pass;
 
-mod evidence;
 mod parts;
+mod process;
 
 mod judge;
 mod live;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::config::{MASS_START, MASS_STEPS};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Onset {
+pub(super) struct Onset {
     first: f64,
     uniform: f64,
     /// Blocks that the uniform mass is spread over.
@@ -27,7 +27,7 @@ pub struct Onset {
 
 impl Onset {
     /// `stages`: those with a share above 0.
-    pub fn new(horizon: u64, stages: u64) -> Self {
+    pub(super) fn new(horizon: u64, stages: u64) -> Self {
         let later = stages.saturating_sub(1);
         let (first, steps) =
             if later > 0 { (MASS_START, MASS_STEPS) } else { (MASS_START + MASS_STEPS, 0.0) };
@@ -44,12 +44,12 @@ impl Onset {
     }
 
     /// Masses of the first block and of each later one.
-    pub const fn masses(&self) -> (f64, f64) {
+    pub(super) const fn masses(&self) -> (f64, f64) {
         (self.first, self.uniform)
     }
 
     /// A later stage with a share is entered for the first time.
-    pub fn enter_stage(&mut self) {
+    pub(super) fn enter_stage(&mut self) {
         if self.stages_left > 0 {
             self.stages_left -= 1;
             self.due += self.of_a_stage;
@@ -57,15 +57,15 @@ impl Onset {
     }
 
     /// Mass of stages that were entered; due once.
-    pub const fn take_due(&mut self) -> f64 {
+    pub(super) const fn take_due(&mut self) -> f64 {
         std::mem::replace(&mut self.due, 0.0)
     }
 
-    pub fn of_metrics(&self, due: f64) -> f64 {
+    pub(super) fn of_metrics(&self, due: f64) -> f64 {
         self.at(self.blocks_with_users, due)
     }
 
-    pub fn of_health(&self, due: f64) -> f64 {
+    pub(super) fn of_health(&self, due: f64) -> f64 {
         self.at(self.blocks, due)
     }
 
@@ -75,11 +75,11 @@ impl Onset {
         first + due + uniform
     }
 
-    pub const fn blocks_with_users(&self) -> u64 {
+    pub(super) const fn blocks_with_users(&self) -> u64 {
         self.blocks_with_users
     }
 
-    pub fn tick(&mut self, has_users: bool) {
+    pub(super) fn tick(&mut self, has_users: bool) {
         self.blocks += 1;
         self.blocks_with_users += u64::from(has_users);
     }

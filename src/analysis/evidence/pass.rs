@@ -37,7 +37,7 @@ impl Proof {
 
 /// What one stage has proven so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PassEvidence {
+pub(super) struct PassEvidence {
     error: Option<Proof>,
     latency: Option<Proof>,
     /// Errors and requests of both arms in the joint windows of this stage.
@@ -46,17 +46,22 @@ pub struct PassEvidence {
 
 impl PassEvidence {
     /// The rates of bad events that the limits allow, where there are limits.
-    pub fn new(error: Option<f64>, latency: Option<f64>) -> Self {
-        Self { error: error.map(Proof::new), latency: latency.map(Proof::new), seen: Seen::default() }
+    pub(super) fn new(error: Option<f64>, latency: Option<f64>) -> Self {
+        Self {
+            error: error.map(Proof::new),
+            latency: latency.map(Proof::new),
+            seen: Seen::default(),
+        }
     }
 
     /// A new stage proves everything anew.
-    pub fn restart(&mut self) {
-        *self = Self::new(self.error.as_ref().map(|p| p.theta), self.latency.as_ref().map(|p| p.theta));
+    pub(super) fn restart(&mut self) {
+        *self =
+            Self::new(self.error.as_ref().map(|p| p.theta), self.latency.as_ref().map(|p| p.theta));
     }
 
     /// Takes in one joint window: errors and requests, and the slow requests with their dispersion.
-    pub fn step(&mut self, errors: &Seen, phi: f64, slow: Option<(f64, f64)>) {
+    pub(super) fn step(&mut self, errors: &Seen, phi: f64, slow: Option<(f64, f64)>) {
         self.seen.follow(1.0, *errors);
         if let Some(proof) = &mut self.error {
             proof.step(errors.bad, errors.all, phi);
@@ -67,7 +72,7 @@ impl PassEvidence {
     }
 
     /// `phi`: the present dispersion of errors.
-    pub fn is_proven(&self, phi: f64) -> bool {
+    pub(super) fn is_proven(&self, phi: f64) -> bool {
         let enough = match &self.error {
             Some(proof) => proof.is_enough(),
             None => self.seen.all >= PASS_REQUESTS * phi,
@@ -76,11 +81,11 @@ impl PassEvidence {
     }
 
     /// Requests that the stage asks for where no limit of the error rate does.
-    pub fn requests_needed(&self, phi: f64) -> Option<u64> {
+    pub(super) fn requests_needed(&self, phi: f64) -> Option<u64> {
         self.error.is_none().then(|| (PASS_REQUESTS * phi).ceil() as u64)
     }
 
-    pub const fn seen(&self) -> &Seen {
+    pub(super) const fn seen(&self) -> &Seen {
         &self.seen
     }
 }

@@ -17,13 +17,13 @@ use super::relative::cap_a;
 
 /// What is taken off the two arms of the candidate, in nats.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Raises {
+pub(super) struct Raises {
     pub a: f64,
     pub b: f64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Placebo {
+pub(super) struct Placebo {
     slots: BTreeMap<PodId, Slot>,
     /// Slots ever given away: first come, and none comes back.
     used: u32,
@@ -43,7 +43,13 @@ struct Slot {
 impl Placebo {
     /// Takes in one block of at least two pods, in the order of their names. `masses`: the onset
     /// mass of a pod's first block, and of each later one.
-    pub fn update(&mut self, events: &[(PodId, Events)], ratios: &[f64], phi: f64, masses: (f64, f64)) {
+    pub(super) fn update(
+        &mut self,
+        events: &[(PodId, Events)],
+        ratios: &[f64],
+        phi: f64,
+        masses: (f64, f64),
+    ) {
         let total = Events::total(events.iter().map(|(_, e)| e));
         for (pod, own) in events {
             let new = !self.slots.contains_key(pod);
@@ -57,18 +63,23 @@ impl Placebo {
                 base_bad: total.bad - own.bad,
                 base_all: total.all - own.all,
             };
-            slot.update(&two_samples(&seen, ratios, 1.0), ratios, phi, if new { masses.0 } else { masses.1 });
+            slot.update(
+                &two_samples(&seen, ratios, 1.0),
+                ratios,
+                phi,
+                if new { masses.0 } else { masses.1 },
+            );
             self.used += u32::from(new);
             self.max_a = self.max_a.max(log_mean(&slot.a));
             self.max_b = self.max_b.max(log_mean(&slot.b));
         }
     }
 
-    pub fn leave(&mut self, pod: PodId) {
+    pub(super) fn leave(&mut self, pod: PodId) {
         self.slots.remove(&pod);
     }
 
-    pub fn raises(&self) -> Raises {
+    pub(super) fn raises(&self) -> Raises {
         if self.used == 0 {
             return Raises::default();
         }

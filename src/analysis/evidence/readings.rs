@@ -7,11 +7,11 @@
 //! baseline is given in the unit of what is seen, as ratio × baseline.
 
 use super::config::ALPHA;
-use super::evidence::{Evidence, Judged};
 use super::latency::Quantiles;
 use super::likelihood::Seen;
 use super::limits::{Kind, QuantileLimit, Stated};
 use super::parts::Part;
+use super::process::{Evidence, Judged};
 use crate::analysis::{Cause, Reading, Unknown};
 
 /// What is known of one condition.
@@ -25,7 +25,7 @@ struct Facts {
 
 impl Evidence {
     /// One reading for each condition, in the policy's order.
-    pub fn readings(&self) -> Vec<Reading> {
+    pub(super) fn readings(&self) -> Vec<Reading> {
         let reading = |stated: &Stated| {
             let facts = self.facts(stated.kind);
             let missing = facts.seen.is_none();
@@ -42,7 +42,7 @@ impl Evidence {
     }
 
     /// The condition with most of the evidence first, then the others that would breach alone.
-    pub fn causes(&self, judged: &Judged, confidence: f64) -> Vec<Cause> {
+    pub(super) fn causes(&self, judged: &Judged, confidence: f64) -> Vec<Cause> {
         let first = judged.parts.largest();
         let alone = |part: Part| judged.parts.get(part).is_some_and(|e| e >= (1.0 / ALPHA).ln());
         let others = Part::ALL.into_iter().filter(|part| *part != first && alone(*part));
@@ -86,7 +86,8 @@ impl Evidence {
 
     fn facts_of_breach(&self, part: Part, kind: Kind) -> Facts {
         let limits = &self.limits;
-        let since_onset = self.absolute.iter().find(|test| test.part == part).map(|t| t.since_onset());
+        let since_onset =
+            self.absolute.iter().find(|test| test.part == part).map(|t| t.since_onset());
         match kind {
             Kind::Error => rates(&since_onset.unwrap_or_default(), limits.error),
             Kind::ErrorRatio => {

@@ -90,7 +90,9 @@ impl Header {
     /// A number that makes no sense.
     pub fn check(&self) -> Result<(), Refused> {
         if self.schema != RECORDING_SCHEMA {
-            return Err(Refused::NotARecording { what: format!("its schema is {:?}", self.schema) });
+            return Err(Refused::NotARecording {
+                what: format!("its schema is {:?}", self.schema),
+            });
         }
         let need = |ok: bool, what| if ok { Ok(()) } else { Err(Refused::Header { what }) };
         let positive = |v: Option<f64>| v.is_none_or(|v| v.is_finite() && v > 0.0);
@@ -102,7 +104,10 @@ impl Header {
         need(self.stages.len() <= STAGES_MAX, "there are too many stages")?;
         for stage in &self.stages {
             need(stage.at_s.is_none_or(f64::is_finite), "a stage's at_s is a number")?;
-            need(stage.share.is_none_or(|s| (0.0..=1.0).contains(&s)), "a share lies between 0 and 1")?;
+            need(
+                stage.share.is_none_or(|s| (0.0..=1.0).contains(&s)),
+                "a share lies between 0 and 1",
+            )?;
             need(not_negative(stage.hold_s), "hold_s is not negative")?;
             need(not_negative(stage.deadline_s), "deadline_s is not negative")?;
         }
@@ -186,7 +191,7 @@ fn probe_count(pair: &Value) -> Option<ProbeCount> {
 }
 
 /// Whether probes can be counted at all.
-pub fn believable(probes: ProbeCount) -> bool {
+pub(super) fn believable(probes: ProbeCount) -> bool {
     probes.failed <= probes.sent && probes.sent as f64 <= COUNT_MAX
 }
 

@@ -24,13 +24,13 @@ use super::numbers::log_add;
 use super::placebo::Raises;
 
 /// Most nats that one block may add to a tempered arm.
-pub fn cap_a(phi: f64, gap: f64) -> f64 {
+pub(super) fn cap_a(phi: f64, gap: f64) -> f64 {
     (CAP / phi.sqrt()).max(CAP_MIN) * gap
 }
 
 /// How much one block may say.
 #[derive(Clone, Copy, Debug)]
-pub struct Weight {
+pub(super) struct Weight {
     /// Onset mass due in this block.
     pub mass: f64,
     /// Dispersion of the baseline; at least 1.
@@ -40,7 +40,7 @@ pub struct Weight {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TwoArms {
+pub(super) struct TwoArms {
     a: Mixture,
     b: Mixture,
 }
@@ -66,21 +66,21 @@ impl TwoArms {
     }
 
     /// ln E of both arms, less what the placebo takes off.
-    pub fn log_e(&self, raises: Raises) -> f64 {
+    pub(super) fn log_e(&self, raises: Raises) -> f64 {
         let a = self.a.log_e() - raises.a + W_ARM_A.ln();
         let b = self.b.log_e() - raises.b + (1.0 - W_ARM_A).ln();
         log_add(a, b)
     }
 
     /// What was counted since the most plausible onset.
-    pub fn since_onset(&self) -> Seen {
+    pub(super) fn since_onset(&self) -> Seen {
         if self.b.log_e() > self.a.log_e() { &self.b } else { &self.a }.best_counts()
     }
 }
 
 /// Candidate against baseline for one kind of bad event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RelTest {
+pub(super) struct RelTest {
     /// Against "just as good".
     pub worse: TwoArms,
     /// Against each tolerated ratio.
@@ -88,7 +88,7 @@ pub struct RelTest {
 }
 
 impl RelTest {
-    pub fn new(ratios: &[f64], tolerances: usize) -> Self {
+    pub(super) fn new(ratios: &[f64], tolerances: usize) -> Self {
         Self {
             worse: TwoArms::new(ratios, Mixture::new),
             beyond: vec![TwoArms::new(R_TOL, Mixture::without_counts); tolerances],
@@ -96,13 +96,13 @@ impl RelTest {
     }
 
     /// A block without comparison: its mass is owed.
-    pub fn owe(&mut self, mass: f64) {
+    pub(super) fn owe(&mut self, mass: f64) {
         self.worse.owe(mass);
         self.beyond.iter_mut().for_each(|test| test.owe(mass));
     }
 
     /// Takes in one block. `nulls`: the tolerated ratios, in the order of `beyond`.
-    pub fn step(&mut self, seen: &Seen, ratios: &[f64], weight: Weight, nulls: &[f64]) {
+    pub(super) fn step(&mut self, seen: &Seen, ratios: &[f64], weight: Weight, nulls: &[f64]) {
         self.worse.update(&two_samples(seen, ratios, 1.0), ratios, weight, seen);
         for (test, r0) in self.beyond.iter_mut().zip(nulls) {
             test.update(&two_samples(seen, R_TOL, *r0), R_TOL, weight, seen);
@@ -110,7 +110,7 @@ impl RelTest {
     }
 
     #[cfg(test)]
-    pub const fn used(&self) -> [f64; 2] {
+    pub(super) const fn used(&self) -> [f64; 2] {
         [self.worse.a.used(), self.worse.b.used()]
     }
 }

@@ -13,23 +13,23 @@ use super::likelihood::{Seen, multiples, one_sample};
 use super::mixture::Mixture;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ShareTest {
+pub(super) struct ShareTest {
     /// The part of its asked share that a candidate gets at least.
     pub factor: f64,
     mixture: Mixture,
 }
 
 impl ShareTest {
-    pub fn new(factor: f64) -> Self {
+    pub(super) fn new(factor: f64) -> Self {
         Self { factor, mixture: Mixture::new(Q_SHARE.len()) }
     }
 
-    pub fn owe(&mut self, mass: f64) {
+    pub(super) fn owe(&mut self, mass: f64) {
         self.mixture.owe(mass);
     }
 
     /// Takes in the requests of one joint window; `share` lies strictly between 0 and 1.
-    pub fn step(&mut self, candidate: f64, baseline: f64, share: f64, mass: f64) {
+    pub(super) fn step(&mut self, candidate: f64, baseline: f64, share: f64, mass: f64) {
         let theta = self.factor * share;
         let all = candidate + baseline;
         let llr = one_sample(candidate, all, theta, &multiples(theta, Q_SHARE));
@@ -38,23 +38,23 @@ impl ShareTest {
         self.mixture.update(tempered, mass, &seen);
     }
 
-    pub fn log_e(&self) -> f64 {
+    pub(super) fn log_e(&self) -> f64 {
         self.mixture.log_e()
     }
 
     /// The candidate's requests (`bad`) and all requests since the most plausible onset.
-    pub fn since_onset(&self) -> Seen {
+    pub(super) fn since_onset(&self) -> Seen {
         self.mixture.best_counts()
     }
 
     /// The requests are as few as the limit says, not merely evidence of few.
-    pub fn is_low(&self, share: f64) -> bool {
+    pub(super) fn is_low(&self, share: f64) -> bool {
         let seen = self.since_onset();
         seen.bad <= self.factor * share * seen.all.max(1e-9)
     }
 
     #[cfg(test)]
-    pub const fn used(&self) -> f64 {
+    pub(super) const fn used(&self) -> f64 {
         self.mixture.used()
     }
 }

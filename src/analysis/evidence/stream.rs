@@ -11,11 +11,11 @@ use super::numbers::{add_to, sum};
 use super::placebo::{Placebo, Raises};
 
 /// Increments of each pod in one window: `requests, errors, slower than bound 1, …`.
-pub type Increments = BTreeMap<String, Vec<f64>>;
+pub(super) type Increments = BTreeMap<String, Vec<f64>>;
 
 /// One kind of bad event of the baseline: errors, or requests slower than one bound.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stream {
+pub(super) struct Stream {
     dispersion: Dispersion,
     placebo: Placebo,
     /// Present pods.
@@ -23,24 +23,29 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub fn new(cells: &[u64]) -> Self {
+    pub(super) fn new(cells: &[u64]) -> Self {
         Self { dispersion: Dispersion::new(cells), placebo: Placebo::default(), pods: 0 }
     }
 
-    pub fn phi(&self) -> f64 {
+    pub(super) fn phi(&self) -> f64 {
         self.dispersion.phi(self.pods)
     }
 
-    pub fn bad_luck(&self, phi: f64, pods_candidate: u32) -> f64 {
+    pub(super) fn bad_luck(&self, phi: f64, pods_candidate: u32) -> f64 {
         self.dispersion.bad_luck(phi, self.pods, pods_candidate)
     }
 
-    pub fn raises(&self) -> Raises {
+    pub(super) fn raises(&self) -> Raises {
         self.placebo.raises()
     }
 
     /// Learns from one block after it was judged. `ratios`: the placebo's alternatives, if it runs.
-    pub fn learn(&mut self, events: &[(PodId, Events)], ratios: Option<&[f64]>, masses: (f64, f64)) {
+    pub(super) fn learn(
+        &mut self,
+        events: &[(PodId, Events)],
+        ratios: Option<&[f64]>,
+        masses: (f64, f64),
+    ) {
         self.pods = events.len();
         if let Some(ratios) = ratios
             && self.pods >= PODS_FOR_BAD_LUCK
@@ -68,7 +73,7 @@ struct Presence {
 
 /// The baseline as it is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Baseline {
+pub(super) struct Baseline {
     pub errors: Stream,
     /// Of each bound.
     pub latencies: Vec<Stream>,
@@ -83,7 +88,7 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    pub fn new(bounds: usize, cells: &[u64], absent_after: u64, masses: (f64, f64)) -> Self {
+    pub(super) fn new(bounds: usize, cells: &[u64], absent_after: u64, masses: (f64, f64)) -> Self {
         Self {
             errors: Stream::new(cells),
             latencies: vec![Stream::new(cells); bounds],
@@ -96,18 +101,18 @@ impl Baseline {
     }
 
     /// Part of all baseline requests that is bad in the sense of column `column` of the counters.
-    pub fn rate(&self, column: usize) -> f64 {
+    pub(super) fn rate(&self, column: usize) -> f64 {
         self.total[column] / self.total[0].max(1.0)
     }
 
     /// Which bounds lie in the baseline's upper tail: the only ones where latencies are compared.
-    pub fn tail(&self) -> Vec<bool> {
+    pub(super) fn tail(&self) -> Vec<bool> {
         let in_tail = |column| (LAT_TAIL.0..=LAT_TAIL.1).contains(&self.rate(column));
         (2..self.total.len()).map(in_tail).collect()
     }
 
     /// Learns from one window. `tail`: as it was when the window was judged; history: as it is now.
-    pub fn learn(&mut self, window: &Increments, tail: Option<&[bool]>) {
+    pub(super) fn learn(&mut self, window: &Increments, tail: Option<&[bool]>) {
         let sums = totals(window, self.total.len());
         add_to(&mut self.total, &sums);
         let tail = tail.map_or_else(|| self.tail(), <[bool]>::to_vec);
@@ -124,7 +129,7 @@ impl Baseline {
     }
 
     /// Pods that report for the first time, or again after they had left, are present from now on.
-    pub fn join(&mut self, reported: &BTreeSet<String>) {
+    pub(super) fn join(&mut self, reported: &BTreeSet<String>) {
         for name in reported {
             if !self.present.contains_key(name) {
                 self.present.insert(name.clone(), Presence { id: self.next_id, silent: 0 });
@@ -135,12 +140,13 @@ impl Baseline {
 
     /// Counts the silence of pods in a block in which the arm as a whole reported; returns the names
     /// of those that have left.
-    pub fn mark_silent(&mut self, reported: &BTreeSet<String>) -> Vec<String> {
+    pub(super) fn mark_silent(&mut self, reported: &BTreeSet<String>) -> Vec<String> {
         for (name, pod) in &mut self.present {
             pod.silent = if reported.contains(name) { 0 } else { pod.silent + 1 };
         }
         let absent_after = self.absent_after;
-        let left: Vec<_> = self.present.extract_if(.., |_, pod| pod.silent >= absent_after).collect();
+        let left: Vec<_> =
+            self.present.extract_if(.., |_, pod| pod.silent >= absent_after).collect();
         for (_, pod) in &left {
             self.errors.leave(pod.id);
             self.latencies.iter_mut().for_each(|stream| stream.leave(pod.id));
@@ -150,6 +156,6 @@ impl Baseline {
 }
 
 /// Sum of all pods, for each of the `width` columns.
-pub fn totals(window: &Increments, width: usize) -> Vec<f64> {
+pub(super) fn totals(window: &Increments, width: usize) -> Vec<f64> {
     (0..width).map(|column| sum(window.values().map(|v| v[column]))).collect()
 }

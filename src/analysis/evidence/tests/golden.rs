@@ -17,7 +17,8 @@ fn folder() -> PathBuf {
 
 /// Names of the recordings.
 pub(super) fn names() -> Vec<String> {
-    let names = fs::read_dir(folder()).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+    let names =
+        fs::read_dir(folder()).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> =
         names.filter_map(|n| n.strip_suffix(".conditions.json").map(str::to_owned)).collect();
     names.sort();
@@ -46,11 +47,14 @@ fn compare(name: &str, got: &VerdictLine, want: &Value) -> f64 {
     let got = serde_json::to_value(got).unwrap();
     let words = |v: &Value| {
         let mut v = v.as_object().unwrap().clone();
-        ["log_e", "log_e_parts", "confidence"].map(|key| v.remove(key).unwrap());
+        for number in ["log_e", "log_e_parts", "confidence"] {
+            v.remove(number).unwrap();
+        }
         v.into_iter().collect::<std::collections::BTreeMap<_, _>>()
     };
     assert_eq!(words(&got), words(want), "{name}");
-    let mut pairs = vec![(&got["log_e"], &want["log_e"]), (&got["confidence"], &want["confidence"])];
+    let mut pairs =
+        vec![(&got["log_e"], &want["log_e"]), (&got["confidence"], &want["confidence"])];
     for part in Part::ALL {
         pairs.push((&got["log_e_parts"][part.word()], &want["log_e_parts"][part.word()]));
     }

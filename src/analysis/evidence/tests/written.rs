@@ -22,7 +22,9 @@ pub(super) fn condition(text: &str) -> Condition {
     let number = |text: &str, end: &str| text.strip_suffix(end).and_then(|n| n.parse::<f64>().ok());
     let quantile = words[0].strip_prefix("response_time_p").and_then(Quantile::parse);
     match (quantile, words.as_slice()) {
-        (None, ["error_rate", ">", n]) => Condition::ErrorRate { limit: number(n, "%").unwrap() / 100.0 },
+        (None, ["error_rate", ">", n]) => {
+            Condition::ErrorRate { limit: number(n, "%").unwrap() / 100.0 }
+        }
         (None, ["health_check_failures", ">", n]) => {
             Condition::HealthCheckFailures { limit: n.parse().unwrap() }
         }

@@ -39,7 +39,7 @@ enum Tolerance {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Evidence {
+pub(super) struct Evidence {
     pub limits: Limits,
     /// Latency bounds in milliseconds; none where the policy has no limit of the response time.
     pub bounds: Vec<f64>,
@@ -70,7 +70,7 @@ pub struct Evidence {
 
 /// What one block says, alone and with everything before it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Judged {
+pub(super) struct Judged {
     pub log_e: f64,
     pub parts: Parts,
     pub may_pass: bool,
@@ -85,7 +85,7 @@ pub struct Judged {
 
 impl Evidence {
     /// `health_blocks`: length of the health window; `stale_limit`: blocks of silence that are no accident.
-    pub fn new(
+    pub(super) fn new(
         limits: Limits,
         bounds: Vec<f64>,
         block_s: f64,
@@ -120,7 +120,7 @@ impl Evidence {
 
     /// Only the pass evidence and the age start anew; E goes on. `later`: a stage with users after
     /// another one, for the first time.
-    pub fn enter_stage(&mut self, hold_s: f64, later: bool) {
+    pub(super) fn enter_stage(&mut self, hold_s: f64, later: bool) {
         self.pass.restart();
         self.age = 0;
         self.share_age = 0;
@@ -130,13 +130,19 @@ impl Evidence {
         }
     }
 
-    pub const fn change_share(&mut self) {
+    pub(super) const fn change_share(&mut self) {
         self.share_age = 0;
     }
 
     /// Takes in one block. `good_probes`: of the candidate, in a row since the stage began; `commit`:
     /// the block is over.
-    pub fn judge(&mut self, block: &Block, base: &Baseline, good_probes: u64, commit: bool) -> Judged {
+    pub(super) fn judge(
+        &mut self,
+        block: &Block,
+        base: &Baseline,
+        good_probes: u64,
+        commit: bool,
+    ) -> Judged {
         let tail = base.tail();
         let users = block.has_users();
         let due = if users { self.onset.take_due() } else { 0.0 };
@@ -172,7 +178,14 @@ impl Evidence {
         judged
     }
 
-    fn take_window(&mut self, window: &Window, block: &Block, base: &Baseline, tail: &[bool], mass: f64) {
+    fn take_window(
+        &mut self,
+        window: &Window,
+        block: &Block,
+        base: &Baseline,
+        tail: &[bool],
+        mass: f64,
+    ) {
         self.take_errors(window, block, base, mass);
         if !self.bounds.is_empty() {
             self.take_latencies(window, block, base, tail, mass);
@@ -186,7 +199,9 @@ impl Evidence {
             }
         }
         if window.on {
-            let slow = self.latency_bounds.map(|(_, k)| (window.candidate[2 + k], base.latencies[k].phi()));
+            let slow = self
+                .latency_bounds
+                .map(|(_, k)| (window.candidate[2 + k], base.latencies[k].phi()));
             self.pass.step(&seen(window, 1), base.errors.phi(), slow);
         }
     }
@@ -223,7 +238,12 @@ impl Evidence {
                 let phi = base.latencies[k].phi();
                 let luck = base.latencies[k].bad_luck(phi, block.expected.candidate);
                 let weight = Weight { mass, phi, gap: window.gap };
-                test.step(&seen(window, 2 + k), R_LAT, weight, &nulls[k].map(|null| null.max(luck)));
+                test.step(
+                    &seen(window, 2 + k),
+                    R_LAT,
+                    weight,
+                    &nulls[k].map(|null| null.max(luck)),
+                );
             } else {
                 test.owe(mass);
             }
@@ -242,10 +262,14 @@ impl Evidence {
     fn parts(&mut self, base: &Baseline, tail: &[bool]) -> (Parts, Option<Part>) {
         self.shared_incident = self.last_share >= 1.0 && self.health.stable_fails();
         let err_rel = self.errors.worse.log_e(base.errors.raises());
-        let absolute: Vec<(Part, f64, bool)> =
-            self.absolute.iter().map(|test| self.absolute_evidence(test, base, tail, err_rel)).collect();
+        let absolute: Vec<(Part, f64, bool)> = self
+            .absolute
+            .iter()
+            .map(|test| self.absolute_evidence(test, base, tail, err_rel))
+            .collect();
         let breaks = |log_e: f64, own: bool| !own && log_e >= (1.0 / ALPHA).ln();
-        let excused = absolute.iter().find(|(_, log_e, own)| breaks(*log_e, *own)).map(|found| found.0);
+        let excused =
+            absolute.iter().find(|(_, log_e, own)| breaks(*log_e, *own)).map(|found| found.0);
         let weighted = self.limits.weights.map(|part, weight| {
             let (log_e, counts) = match part {
                 Part::ErrRel => (err_rel, self.errors_matter(base)),
@@ -280,7 +304,9 @@ impl Evidence {
             return 0.0;
         }
         let (which, q, least) = match tolerance {
-            Tolerance::Policy => (0, self.limits.latency_ratio.map(|l| l.q), self.limits.latency_tolerance()),
+            Tolerance::Policy => {
+                (0, self.limits.latency_ratio.map(|l| l.q), self.limits.latency_tolerance())
+            }
             Tolerance::Attribution => (1, self.limits.latency.map(|l| l.q), TOL_LAT_RATIO),
         };
         let moved = q.is_some_and(|q| self.histograms.worst(q, &self.bounds).ratio() >= least);
