@@ -18,6 +18,7 @@ use crate::share::Share;
 
 mod quantile;
 pub mod threshold;
+pub mod evidence;
 
 /// Everything that is known at one moment, as cumulative counters. Also one line of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

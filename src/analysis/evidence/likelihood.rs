@@ -1,0 +1,75 @@
+//! How much better one rate explains what was counted than another: log-likelihood ratios.
+//!
+//! Both have expectation ≤ 1 (as eˡ) when the release is harmless, for every rate that the traffic
+//! may have at that moment. That is all that the guarantee of the judge rests on: factors of mean
+//! ≤ 1 multiply to a process that reaches 1/α with probability ≤ α (Ville 1939), however often one
+//! looks.
+//!
+//! **Two samples.** Of `s` bad events in both arms, and exposures n₁ and n₂, the candidate's part is
+//! Binomial(s, ρ), ρ = n₁/(n₁+n₂), if both have the same rate, whatever that rate is: shared
+//! incidents cancel. For Bernoulli requests the part is hypergeometric, which the binomial
+//! dominates in convex order (Hoeffding 1963), so the mean is ≤ 1 there too. For the ratio r
+//! against the tolerated ratio r₀:
+//!
+//! ```text
+//! l = s₁·ln(r/r₀) − s·[ln1p((r−1)ρ) − ln1p((r₀−1)ρ)]
+//! ```
+//!
+//! **One sample.** `l = s·ln(q/θ) + (n−s)·[ln1p(−q) − ln1p(−θ)]`; mean ≤ 1 for every rate on the
+//! good side of θ.
+
+use serde::{Deserialize, Serialize};
+
+/// Bad events and all events of the candidate, and of the baseline beside it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "[f64; 4]", into = "[f64; 4]")]
+pub struct Seen {
+    pub bad: f64,
+    pub all: f64,
+    pub base_bad: f64,
+    pub base_all: f64,
+}
+
+impl From<[f64; 4]> for Seen {
+    fn from([bad, all, base_bad, base_all]: [f64; 4]) -> Self {
+        Self { bad, all, base_bad, base_all }
+    }
+}
+
+impl From<Seen> for [f64; 4] {
+    fn from(seen: Seen) -> Self {
+        [seen.bad, seen.all, seen.base_bad, seen.base_all]
+    }
+}
+
+impl Seen {
+    /// Forgets all but the part `keep` of what was, and adds what is new.
+    pub fn follow(&mut self, keep: f64, new: Self) {
+        self.bad = keep * self.bad + new.bad;
+        self.all = keep * self.all + new.all;
+        self.base_bad = keep * self.base_bad + new.base_bad;
+        self.base_all = keep * self.base_all + new.base_all;
+    }
+}
+
+/// Log-likelihood ratios of "arm 1 has r·r₀ times the rate of arm 2" against r₀.
+pub(super) fn two_samples(seen: &Seen, ratios: &[f64], r0: f64) -> Vec<f64> {
+    let total = seen.bad + seen.base_bad;
+    let all = seen.all + seen.base_all;
+    let rho = if all > 0.0 { seen.all / all } else { 0.0 };
+    let weigh = |r: f64| seen.bad * r.ln() - total * ((r - 1.0) * rho).ln_1p();
+    let null = weigh(r0);
+    ratios.iter().map(|r| weigh(r * r0) - null).collect()
+}
+
+/// Log-likelihood ratios of the rates q against θ; all rates lie strictly between 0 and 1.
+pub(super) fn one_sample(bad: f64, all: f64, theta: f64, rates: &[f64]) -> Vec<f64> {
+    let log_ratio =
+        |q: f64| bad * (q / theta).ln() + (all - bad) * ((-q).ln_1p() - (-theta).ln_1p());
+    rates.iter().map(|q| log_ratio(*q)).collect()
+}
+
+/// Multiples of a limit, none above [`super::config::Q_MAX`].
+pub(super) fn multiples(of: f64, factors: &[f64]) -> Vec<f64> {
+    factors.iter().map(|f| (f * of).min(super::config::Q_MAX)).collect()
+}
