@@ -30,6 +30,8 @@ mod condition;
 
 mod grammar;
 
+mod words;
+
 mod amount;
 
 pub mod document;
