@@ -96,3 +96,58 @@ fn each_mistake_is_told_with_its_place() {
         check(piece, place, part);
     }
 }
+
+#[test]
+fn the_ends_of_every_range_are_allowed() {
+    for piece in [
+        "stages: [{ share: 0% }, { share: 0.01% }, { share: 100% }]",
+        "stages: [{ share: 100%, hold: 30s, deadline: 30s }]",
+        "stages: [{ share: 100%, hold: 7days, deadline: 7days }]",
+        "evidence: { judge: threshold }\n  stages: [{ share: 100%, hold: 1s }]",
+        "evidence: { judge: threshold, interval: 15s, window: 15s, looks: 100, min_requests: 1 }",
+        "evidence: { interval: 1s }",
+        "health_check: { path: /, interval: 1s, threshold: 1, port: 65535 }",
+        "health_check: { path: /, interval: 30s, threshold: 100, port: 1 }",
+        "drain: 0s\n  rollback_drain: 1h\n  hold_max: 1m\n  approval_timeout: 30days",
+        "prepare: { deadline: 1s }\n  adopt: { deadline: 24h }",
+        "prepare: {}\n  traffic: {}\n  evidence: {}\n  freeze: []",
+    ] {
+        super::policy(&with(piece));
+    }
+}
+
+#[test]
+fn blue_green_takes_its_own_two_stages_only() {
+    let stages = |stages: &str| {
+        format!(
+            "deployment:\n  strategy: blue-green\n  auto_rollback: {{ enabled: false }}\n  stages: [{stages}]\n"
+        )
+    };
+    super::policy(&stages(
+        "{ share: 0%, hold: 1m, approval: true }, { share: 100%, deadline: 1h }",
+    ));
+    for (written, column) in [
+        ("{ share: 0% }", 21),
+        ("{ share: 100% }", 21),
+        ("{ share: 0% }, { share: 50% }", 36),
+        ("{ share: 0% }, { share: 100% }, { share: 100% }", 53),
+    ] {
+        let report = refused(stages(written).as_bytes());
+        let places: Vec<usize> = report.findings().iter().map(|f| f.column).collect();
+        assert_eq!(places, [column], "{report}");
+    }
+}
+
+#[test]
+fn the_threshold_judge_tells_quantiles_apart() {
+    let judged = |conditions: &str| {
+        format!(
+            "deployment:\n  strategy: canary\n  evidence: {{ judge: threshold, queries: {{ depth: up }} }}\n  \
+             auto_rollback: {{ conditions: [depth > 1, {conditions}] }}\n"
+        )
+    };
+    super::policy(&judged("response_time_p95 > 1s, response_time_p99 > 2s, depth < 0"));
+    for twice in ["response_time_p95 > 1s, response_time_p95 > 2s", "depth > 2", "depth > 1"] {
+        assert_eq!(refused(judged(twice).as_bytes()).notes().len(), 1, "{twice}");
+    }
+}
