@@ -36,6 +36,36 @@ impl<'t> Amount<'t> {
     }
 }
 
+/// What a limit can be measured in.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Unit {
+    None,
+    Percent,
+    Milliseconds,
+    Seconds,
+    /// `x` without saying of what.
+    Times,
+    TimesBaseline,
+    TimesAsked,
+    Unknown,
+}
+
+impl Unit {
+    pub(crate) fn of(written: &str) -> Self {
+        let times = written.strip_prefix(['x', '×']).map(str::trim);
+        match (written, times) {
+            ("", _) => Self::None,
+            ("%", _) => Self::Percent,
+            ("ms", _) => Self::Milliseconds,
+            ("s", _) => Self::Seconds,
+            (_, Some("")) => Self::Times,
+            (_, Some("baseline")) => Self::TimesBaseline,
+            (_, Some("asked")) => Self::TimesAsked,
+            (_, _) => Self::Unknown,
+        }
+    }
+}
+
 /// Reads a plain decimal number: `f64` also takes `.5`, `5.`, `inf` and `1e9`.
 fn decimal(number: &str) -> Option<f64> {
     let unsigned = number.strip_prefix('-').unwrap_or(number);

@@ -28,7 +28,7 @@ pub(super) fn check(notes: &mut Notes, draft: &Draft) {
     holds(notes, draft);
     one_limit_each(notes, draft);
     queries(notes, draft);
-    threshold_only(notes, draft);
+    window_and_looks(notes, draft);
 }
 
 fn health_path(notes: &mut Notes, draft: &Draft) {
@@ -63,7 +63,7 @@ fn canary_shares(notes: &mut Notes, draft: &Draft) {
                 .help("a canary only grows until it is promoted or rolled back");
         }
     }
-    if let Some((stage, places)) = stages().last()
+    if let Some((stage, places)) = stages().next_back()
         && draft.places.stages_complete
         && !stage.share.is_full()
     {
@@ -235,9 +235,17 @@ fn query_used(notes: &mut Notes, draft: &Draft, name: &str, at: &Range<usize>) {
     }
 }
 
-fn threshold_only(notes: &mut Notes, draft: &Draft) {
+fn window_and_looks(notes: &mut Notes, draft: &Draft) {
     let places = &draft.places;
-    if places.judge != Some(JudgeKind::Evidence) {
+    let Some(judge) = places.judge else { return };
+    if judge == JudgeKind::Threshold {
+        let evidence = &draft.policy.evidence;
+        if let (Some(at), Some(window), Some(interval)) =
+            (&places.window, evidence.window, evidence.interval)
+            && window < interval
+        {
+            notes.error(at.clone(), "the window is shorter than the interval between two looks");
+        }
         return;
     }
     for (name, at) in [("window", &places.window), ("looks", &places.looks)] {

@@ -72,7 +72,9 @@ impl Node {
             Content::Scalar(Scalar { begins: Some(begins), .. }) => {
                 begins + of_text.start..begins + of_text.end
             }
-            _ => self.at.clone(),
+            Content::Empty | Content::Scalar(_) | Content::List(_) | Content::Table(_) => {
+                self.at.clone()
+            }
         }
     }
 

@@ -16,6 +16,9 @@ use super::document::{Content, Entry, Node, Scalar};
 use super::shape::{Kind, Shape};
 use crate::share::Share;
 
+/// Entries of one list, or of a table of the user's own names: some rules compare each with each.
+pub(crate) const ITEMS_MAX: usize = 200;
+
 /// A table of the file, seen through its shape.
 pub(crate) struct Fields<'n> {
     shape: &'static Shape,
@@ -77,33 +80,29 @@ impl<'n> Fields<'n> {
         self.entries.iter().find(|entry| entry.key == name).map(|entry| entry.key_at.clone())
     }
 
-    /// Returns where the value of `key` in the table `inner` of the table `outer` stands, or the
-    /// next larger thing that there is.
-    pub(crate) fn place_in(&self, outer: &str, inner: &str, key: &str) -> Range<usize> {
-        let mut at = self.head();
+    /// Returns where the value at the end of a path of keys stands.
+    pub(crate) fn find(&self, path: &[&str]) -> Option<Range<usize>> {
+        let (last, tables) = path.split_last()?;
         let mut entries = self.entries;
-        for name in [outer, inner, key] {
-            let Some(entry) = entries.iter().find(|entry| entry.key == name) else { break };
-            at = entry.value.at.clone();
-            let Content::Table(inner) = &entry.value.content else { break };
+        for name in tables {
+            let entry = entries.iter().find(|entry| entry.key == *name)?;
+            let Content::Table(inner) = &entry.value.content else { return None };
             entries = inner;
         }
-        at
+        entries.iter().find(|entry| entry.key == *last).map(|entry| entry.value.at.clone())
     }
 
-    pub(crate) fn table(&self, notes: &mut Notes, name: &str) -> Option<Fields<'n>> {
-        match self.kind(name)? {
-            Kind::Table(shape) => Fields::open(notes, self.get(name)?, shape),
-            _ => None,
-        }
+    pub(crate) fn table(&self, notes: &mut Notes, name: &str) -> Option<Self> {
+        let Some(Kind::Table(shape)) = self.kind(name) else { return None };
+        Self::open(notes, self.get(name)?, shape)
     }
 
     /// Returns the tables of a list that are tables.
-    pub(crate) fn tables(&self, notes: &mut Notes, name: &str) -> Vec<Fields<'n>> {
+    pub(crate) fn tables(&self, notes: &mut Notes, name: &str) -> Vec<Self> {
         let (Some(Kind::Tables(shape)), Some(node)) = (self.kind(name), self.get(name)) else {
             return Vec::new();
         };
-        list(notes, node).iter().filter_map(|item| Fields::open(notes, item, shape)).collect()
+        list(notes, node).iter().filter_map(|item| Self::open(notes, item, shape)).collect()
     }
 
     /// Returns the user's own names, whatever stands under them.
@@ -115,16 +114,12 @@ impl<'n> Fields<'n> {
     }
 
     /// Returns the user's own names with their tables.
-    pub(crate) fn named_tables(
-        &self,
-        notes: &mut Notes,
-        name: &str,
-    ) -> Vec<(&'n Entry, Fields<'n>)> {
+    pub(crate) fn named_tables(&self, notes: &mut Notes, name: &str) -> Vec<(&'n Entry, Self)> {
         let (Some(Kind::NamedTables(shape)), Some(node)) = (self.kind(name), self.get(name)) else {
             return Vec::new();
         };
         let entries = entries(notes, node).iter();
-        entries.filter_map(|e| Some((e, Fields::open(notes, &e.value, shape)?))).collect()
+        entries.filter_map(|e| Some((e, Self::open(notes, &e.value, shape)?))).collect()
     }
 
     /// Returns the user's own names with their texts.
@@ -161,7 +156,7 @@ impl<'n> Fields<'n> {
         let Some(Kind::Whole { least, most }) = self.kind(name) else { return None };
         let written = match &node.content {
             Content::Scalar(scalar) if !scalar.quoted => scalar.text.parse::<u64>().ok(),
-            _ => None,
+            Content::Scalar(_) | Content::Empty | Content::List(_) | Content::Table(_) => None,
         };
         let value = written.filter(|value| (least..=most).contains(&value));
         if value.is_none() {
@@ -234,19 +229,27 @@ impl<'n> Fields<'n> {
 
 /// Returns the items of a list; none if it isn't one.
 pub(crate) fn list<'n>(notes: &mut Notes, node: &'n Node) -> &'n [Node] {
-    if let Content::List(items) = &node.content {
-        return items;
-    }
-    mismatch(notes, node, "a list");
-    &[]
+    let Content::List(items) = &node.content else {
+        mismatch(notes, node, "a list");
+        return &[];
+    };
+    bounded(notes, node, items)
 }
 
 fn entries<'n>(notes: &mut Notes, node: &'n Node) -> &'n [Entry] {
-    if let Content::Table(entries) = &node.content {
-        return entries;
+    let Content::Table(entries) = &node.content else {
+        mismatch(notes, node, "a table");
+        return &[];
+    };
+    bounded(notes, node, entries)
+}
+
+fn bounded<'n, T>(notes: &mut Notes, node: &Node, items: &'n [T]) -> &'n [T] {
+    if items.len() > ITEMS_MAX {
+        let message = format!("there are {} entries, at most {ITEMS_MAX}", items.len());
+        notes.error(node.at.clone(), message);
     }
-    mismatch(notes, node, "a table");
-    &[]
+    &items[..items.len().min(ITEMS_MAX)]
 }
 
 /// Returns a single value as it is written, whatever it looks like.

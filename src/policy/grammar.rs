@@ -15,9 +15,10 @@
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
-use super::amount::Amount;
+use super::amount::{Amount, Unit, tidy};
 use super::condition::{Comparison, Condition, ConditionError, Quantile};
 use super::diagnostic::{did_you_mean, nearest};
+use super::words::{Parsed, Parts, error};
 
 /// The largest error limit: above it "every request fails" could not be told from the limit.
 const ERROR_LIMIT_MAX: f64 = 0.9;
@@ -43,8 +44,6 @@ const SHARE: &str = "traffic_share";
 pub(super) const METRICS: [&str; 5] =
     [ERROR_RATE, "response_time_p95", "response_time_p99", HEALTH, SHARE];
 
-type Parsed<T> = Result<T, ConditionError>;
-
 /// Reads one condition. A name that gate does not know is a [`Condition::Query`] if its limit is a
 /// plain number; whether there is such a query is for the policy to say.
 ///
@@ -53,7 +52,7 @@ type Parsed<T> = Result<T, ConditionError>;
 pub fn parse(text: &str) -> Parsed<Condition> {
     let parts = Parts::of(text)?;
     let metric = Metric::of(&parts)?;
-    parts.check_operator(&metric)?;
+    check_operator(&parts, &metric)?;
     match metric {
         Metric::ErrorRate => error_rate(&parts),
         Metric::ResponseTime(quantile) => response_time(&parts, quantile),
@@ -108,128 +107,33 @@ fn quantile(digits: &str, at: &Range<usize>) -> Parsed<Quantile> {
     })
 }
 
-/// A condition cut into its three words. Ranges count in bytes of the text.
-struct Parts<'t> {
-    metric: &'t str,
-    metric_at: Range<usize>,
-    operator: &'t str,
-    operator_at: Range<usize>,
-    limit: &'t str,
-    limit_at: Range<usize>,
-}
-
-const SHAPE: &str = "a condition is written `error_rate > 5%`: metric, `>`, limit";
-
-impl<'t> Parts<'t> {
-    fn of(text: &'t str) -> Parsed<Self> {
-        let is_operator = |c: char| matches!(c, '<' | '>' | '=' | '!' | '≥' | '≤');
-        let whole = trimmed(text, 0..text.len());
-        let begin = text.find(is_operator);
-        let Some(begin) = begin else {
-            return Err(error("a condition needs `>` and a limit", &whole).help(SHAPE));
-        };
-        let behind = text[begin..].trim_start_matches(is_operator).len();
-        let operator_at = begin..text.len() - behind;
-        let metric_at = trimmed(text, 0..begin);
-        let limit_at = trimmed(text, operator_at.end..text.len());
-        if metric_at.is_empty() {
-            return Err(error("no metric before the sign", &operator_at).help(SHAPE));
+fn check_operator(parts: &Parts<'_>, metric: &Metric) -> Parsed<()> {
+    let right = match metric {
+        Metric::TrafficShare => parts.operator == "<",
+        Metric::Named => matches!(parts.operator, "<" | ">"),
+        Metric::ErrorRate | Metric::ResponseTime(_) | Metric::HealthCheckFailures => {
+            parts.operator == ">"
         }
-        if limit_at.is_empty() {
-            return Err(error("no limit behind the sign", &operator_at).help(SHAPE));
+    };
+    if right {
+        return Ok(());
+    }
+    let small = parts.operator.starts_with(['<', '≤']);
+    let (sign, why) = match metric {
+        Metric::TrafficShare if small => ("<", "limits are strict"),
+        Metric::TrafficShare => ("<", "a share breaches when it is too small"),
+        Metric::Named if small => ("<", "limits are strict"),
+        Metric::ErrorRate | Metric::ResponseTime(_) | Metric::HealthCheckFailures if small => {
+            (">", "it breaches when it is too large")
         }
-        Ok(Self {
-            metric: &text[metric_at.clone()],
-            operator: &text[operator_at.clone()],
-            limit: &text[limit_at.clone()],
-            metric_at,
-            operator_at,
-            limit_at,
-        })
-    }
-
-    fn check_operator(&self, metric: &Metric) -> Parsed<()> {
-        let right = match metric {
-            Metric::TrafficShare => self.operator == "<",
-            Metric::Named => matches!(self.operator, "<" | ">"),
-            Metric::ErrorRate | Metric::ResponseTime(_) | Metric::HealthCheckFailures => {
-                self.operator == ">"
-            }
-        };
-        if right {
-            return Ok(());
-        }
-        let (sign, why) = match metric {
-            Metric::TrafficShare => ("<", "a share breaches when it is too small"),
-            Metric::Named if self.operator.starts_with(['<', '≤']) => ("<", "limits are strict"),
-            _ if self.operator.starts_with('<') => (">", "it breaches when it is too large"),
-            _ => (">", "limits are strict"),
-        };
-        let Self { metric, operator, limit, .. } = self;
-        Err(error(format!("`{operator}` can't be used here: {why}"), &self.operator_at)
-            .help(format!("write `{metric} {sign} {limit}`")))
-    }
-
-    /// Returns the limit as a number with a unit, and where the number stands.
-    fn amount(&self, example: &str) -> Parsed<(Amount<'t>, Unit)> {
-        let Some(amount) = Amount::parse(self.limit) else {
-            return Err(error(
-                format!("`{}` is not a number with a unit", self.limit),
-                &self.limit_at,
-            )
-            .help(format!("write it like `{example}`")));
-        };
-        let unit = Unit::of(amount.unit);
-        Ok((amount, unit))
-    }
-
-    fn wrong_unit(&self, amount: &Amount<'_>, what: &str, help: String) -> ConditionError {
-        let begin = self.limit_at.start;
-        if amount.unit.is_empty() {
-            return error(format!("{what} needs a unit"), &self.limit_at).help(help);
-        }
-        let at = begin + amount.unit_at.start..begin + amount.unit_at.end;
-        error(format!("`{}` is not a unit of {what}", amount.unit), &at).help(help)
-    }
-
-    fn out_of_range(&self, allowed: &str) -> ConditionError {
-        error(format!("{allowed}, not `{}`", self.limit), &self.limit_at)
-    }
-}
-
-fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
-    let part = &text[range.clone()];
-    let begin = range.start + (part.len() - part.trim_start().len());
-    begin..begin + part.trim().len()
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Unit {
-    None,
-    Percent,
-    Milliseconds,
-    Seconds,
-    /// `x` without saying of what.
-    Times,
-    TimesBaseline,
-    TimesAsked,
-    Unknown,
-}
-
-impl Unit {
-    fn of(written: &str) -> Self {
-        let times = written.strip_prefix(['x', '×']).map(str::trim);
-        match (written, times) {
-            ("", _) => Self::None,
-            ("%", _) => Self::Percent,
-            ("ms", _) => Self::Milliseconds,
-            ("s", _) => Self::Seconds,
-            (_, Some("")) => Self::Times,
-            (_, Some("baseline")) => Self::TimesBaseline,
-            (_, Some("asked")) => Self::TimesAsked,
-            (_, _) => Self::Unknown,
-        }
-    }
+        Metric::ErrorRate
+        | Metric::ResponseTime(_)
+        | Metric::HealthCheckFailures
+        | Metric::Named => (">", "limits are strict"),
+    };
+    let Parts { metric, operator, limit, .. } = parts;
+    Err(error(format!("`{operator}` can't be used here: {why}"), &parts.operator_at)
+        .help(format!("write `{metric} {sign} {limit}`")))
 }
 
 fn error_rate(parts: &Parts<'_>) -> Parsed<Condition> {
@@ -256,11 +160,15 @@ fn error_rate_help(amount: &Amount<'_>, unit: Unit) -> String {
     let number = amount.number;
     match unit {
         Unit::None if amount.value > 0.0 && amount.value < 1.0 => {
-            format!("did you mean `{}%`?", super::amount::tidy(amount.value * 100.0))
+            format!("did you mean `{}%`?", tidy(amount.value * 100.0))
         }
         Unit::None => format!("did you mean `{number}%`?"),
         Unit::Times | Unit::TimesAsked => format!("did you mean `{number}x baseline`?"),
-        _ => "write `5%` or `1.3x baseline`".to_owned(),
+        Unit::Percent
+        | Unit::Milliseconds
+        | Unit::Seconds
+        | Unit::TimesBaseline
+        | Unit::Unknown => "write `5%` or `1.3x baseline`".to_owned(),
     }
 }
 
@@ -301,7 +209,11 @@ fn response_time_help(amount: &Amount<'_>, unit: Unit) -> String {
         Unit::None if amount.value < 10.0 => format!("did you mean `{number}s`?"),
         Unit::None => format!("did you mean `{number}ms`?"),
         Unit::Times | Unit::TimesAsked => format!("did you mean `{number}x baseline`?"),
-        _ => "write `1000ms`, `1s` or `1.1x baseline`".to_owned(),
+        Unit::Percent
+        | Unit::Milliseconds
+        | Unit::Seconds
+        | Unit::TimesBaseline
+        | Unit::Unknown => "write `1000ms`, `1s` or `1.1x baseline`".to_owned(),
     }
 }
 
@@ -367,15 +279,4 @@ fn unknown_metric(parts: &Parts<'_>) -> ConditionError {
     let name = parts.metric;
     error(format!("gate knows no metric `{name}`"), &parts.metric_at)
         .help(did_you_mean(name, &METRICS))
-}
-
-fn error(message: impl Into<String>, at: &Range<usize>) -> ConditionError {
-    ConditionError { message: message.into(), help: None, at: at.clone() }
-}
-
-impl ConditionError {
-    fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
 }

@@ -34,6 +34,8 @@ pub(crate) mod seconds;
 
 mod grammar;
 
+mod words;
+
 mod amount;
 
 pub mod document;

@@ -1,6 +1,6 @@
 //! Which keys a file has and what stands under them, once, for the reader and for the JSON Schema.
 //!
-//! The reader asks this table what is allowed where; [`super::schema`] prints it. So a key can't
+//! The reader asks this table what is allowed where; [`super::schema()`] prints it. So a key can't
 //! be known to one and not to the other, and a limit has one place.
 
 use std::time::Duration;

@@ -7,6 +7,7 @@ use super::*;
 
 mod conditions;
 pub(crate) mod hostile;
+mod printed;
 mod refusals;
 pub(crate) mod schema;
 

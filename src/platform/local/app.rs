@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::policy::diagnostic::{Checked, Notes, Report, did_you_mean};
-use crate::policy::document::{self, Entry};
+use crate::policy::document::{self, Content, Entry};
 use crate::policy::fields::Fields;
 use crate::policy::{self, Policy};
 
@@ -127,6 +127,20 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Checked<App>, Report> {
         app(&mut notes, &fields, path.parent().unwrap_or_else(|| Path::new("")))
     });
     Report::new(path, bytes, notes).conclude(app)
+}
+
+/// Returns whether a file is meant as an app file, so that `validate` can tell it from a policy.
+#[must_use]
+pub fn is_app_file(bytes: &[u8]) -> bool {
+    let root = document::read(&mut Notes::default(), bytes);
+    let Some(Content::Table(entries)) = root.map(|root| root.content) else { return false };
+    entries.iter().any(|entry| matches!(entry.key.as_str(), "app" | "releases" | "listen"))
+}
+
+/// Returns the JSON Schema of an app file.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    policy::schema::of("gate app file", &shape::APP)
 }
 
 fn app(notes: &mut Notes, fields: &Fields<'_>, folder: &Path) -> Option<App> {

@@ -144,3 +144,11 @@ fn what_is_no_text_is_refused() {
     check(b"deployment:\n  strategy: canary\n\tstages: []\n", 3, "a tab can't indent YAML");
     check(b"a: 1\n---\nb: 1\n", 2, "more than one document");
 }
+
+#[test]
+fn lists_are_bounded() {
+    let many = "error_rate > 5%, ".repeat(2_000);
+    let text =
+        format!("deployment: {{ strategy: canary, auto_rollback: {{ conditions: [{many}] }} }}");
+    check(text.as_bytes(), 1, "2000 entries, at most 200");
+}

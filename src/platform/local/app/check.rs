@@ -25,6 +25,7 @@ pub(super) fn check(
     how_many(notes, fields);
     addresses(notes, fields);
     ports(notes, fields, releases);
+    probed_ports(notes, fields, releases);
 }
 
 fn app_name(notes: &mut Notes, fields: &Fields<'_>) {
@@ -104,11 +105,30 @@ fn ports(notes: &mut Notes, fields: &Fields<'_>, releases: &BTreeMap<String, Rel
     for (name, release) in releases {
         let PortRule::Fixed(port) = release.port else { continue };
         if let Some(owner) = taken.insert(port, name) {
-            let at = fields.place_in("releases", name, "port");
+            let at = fields.find(&["releases", name, "port"]).unwrap_or_else(|| fields.head());
             notes
                 .error(at, format!("the port {port} belongs to `{owner}` already"))
                 .help("two revisions run at once; `port: auto` gives each its own");
         }
+    }
+}
+
+/// In Kubernetes every copy has the port for itself. Here a written port is one and the same
+/// process for all revisions, which is seldom what was meant.
+fn probed_ports(notes: &mut Notes, fields: &Fields<'_>, releases: &BTreeMap<String, ReleaseSpec>) {
+    if !releases.values().any(|release| release.port == PortRule::Auto) {
+        return;
+    }
+    let probes = ["livenessProbe", "readinessProbe", "startupProbe"];
+    let long = probes
+        .iter()
+        .flat_map(|probe| [[*probe, "httpGet", "port"], [*probe, "tcpSocket", "port"]]);
+    let places =
+        long.filter_map(|path| fields.find(&path)).chain(fields.find(&["health_check", "port"]));
+    for at in places {
+        notes
+            .warning(at, "every revision is probed at this one port")
+            .help("leave `port` out: a release is then probed where it listens");
     }
 }
 

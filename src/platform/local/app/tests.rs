@@ -68,6 +68,13 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn an_app_file_is_told_from_a_policy() {
+    assert!(is_app_file(CHECKOUT.as_bytes()));
+    assert!(!policy::SHIPPED.iter().any(|(_, text)| is_app_file(text.as_bytes())));
+    assert!(!is_app_file(b"- app") && !is_app_file(b"\xff") && !is_app_file(b""));
+}
+
+#[test]
 fn probes_read_as_kubernetes_writes_them() {
     let app = accepted(COMPLETE);
     let seconds = Duration::from_secs;
@@ -97,7 +104,10 @@ fn probes_read_as_kubernetes_writes_them() {
 fn a_probe_has_the_defaults_of_kubernetes() {
     let seed = "livenessProbe:\n  httpGet:\n    path: /health\n    port: 8080\n  \
                 initialDelaySeconds: 30\n  periodSeconds: 10\n  failureThreshold: 3";
-    let app = accepted(&with(seed));
+    let checked = read(Path::new("app.yaml"), with(seed).as_bytes()).unwrap();
+    let warned: Vec<usize> = checked.warnings.findings().iter().map(|f| f.line).collect();
+    assert_eq!(warned, [9], "{}", checked.warnings);
+    let app = checked.value;
     let probe = app.probes.judged().unwrap();
     assert_eq!((probe.timeout, probe.success_threshold), (Duration::from_secs(1), 1));
     assert_eq!(probe.initial_delay, Duration::from_secs(30));
@@ -167,7 +177,8 @@ fn each_mistake_is_told_with_its_place() {
 /// Asserts that a file is refused with exactly this one mistake, at this place.
 fn check(text: &str, place: &str, part: &str) {
     let report = refused(text);
-    let findings = report.findings();
+    let mut findings = report.findings();
+    findings.retain(|finding| finding.severity == policy::Severity::Error);
     let [only] = findings.as_slice() else { panic!("{text}: {report}") };
     let said = format!("{}; {}", only.message, only.help.as_deref().unwrap_or_default());
     assert_eq!(format!("{}:{}", only.line, only.column), place, "{text}: {said}");
@@ -293,7 +304,7 @@ fn there_is_a_release_to_run() {
 fn the_reader_reads_every_key_of_the_schema() {
     use crate::policy::tests::schema::{breaks, each_key, value};
     let whole = value(COMPLETE);
-    let schema = crate::policy::schema::of("gate app file", &APP);
+    let schema = schema();
     assert_eq!(breaks(&schema, &whole, ""), Vec::<String>::new());
     assert_eq!(breaks(&schema, &value(CHECKOUT), ""), Vec::<String>::new());
     each_key(&APP, "", &mut |at, wrong| {
