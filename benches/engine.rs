@@ -36,7 +36,7 @@ fn main() {
     let mut records = 0;
     for _ in 0..RUNS {
         let world = Simulated::new(script.clone());
-        let mut promotion = Promotion::new("p".into(), plan.clone(), EPOCH);
+        let mut promotion = Promotion::new("p".into(), plan.clone(), EPOCH).unwrap();
         let mut seams = Seams {
             platform: world.clone(),
             evidence: world.clone(),

@@ -134,6 +134,15 @@ pub fn load<T: DeserializeOwned>(path: &Path, schema: Schema) -> Loaded<T> {
     }
 }
 
+/// Removes both generations.
+///
+/// # Errors
+/// The system's; what is not there is no error.
+pub fn remove(path: &Path) -> io::Result<()> {
+    unless_absent(fs::remove_file(path))?;
+    unless_absent(fs::remove_file(beside(path, ".1")))
+}
+
 fn seal<T: Serialize>(schema: Schema, value: &T) -> serde_json::Result<Vec<u8>> {
     let payload = serde_json::value::to_raw_value(value)?;
     let envelope = Envelope {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::analysis::evidence::Refused;
 use crate::analysis::{Judge, Judgement, Look, bounds_ms};
 use crate::clock::Clock;
 use crate::evidence::Evidence;
@@ -63,11 +64,21 @@ pub struct Seams<P, E, C, H> {
 }
 
 impl Promotion {
-    #[must_use]
-    pub fn new(id: String, plan: Plan, now: DateTime<Utc>) -> Self {
-        let judge = Judge::new(&plan, &bounds_ms(&plan.conditions));
+    /// # Errors
+    /// The plan's conditions can't be judged.
+    pub fn new(id: String, plan: Plan, now: DateTime<Utc>) -> Result<Self, Refused> {
+        let judge = Judge::new(&plan, &bounds_ms(&plan.conditions))?;
         let state = State::new(now);
-        Self { id, plan, state, judge, begun: false, next_look: None, done: None, refused: None }
+        Ok(Self {
+            id,
+            plan,
+            state,
+            judge,
+            begun: false,
+            next_look: None,
+            done: None,
+            refused: None,
+        })
     }
 
     /// Goes on with a promotion whose gate has ended.

@@ -54,8 +54,5 @@ pub mod history;
 pub mod engine;
 
 pub mod host;
-pub mod load;
-
-pub mod example_app;
 
 pub mod cli;

@@ -13,12 +13,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
-use crate::policy::Condition;
+use crate::policy::{Condition, JudgeKind};
 use crate::share::Share;
 
+pub mod evidence;
 mod quantile;
 pub mod threshold;
-pub mod evidence;
 
 /// Everything that is known at one moment, as cumulative counters. Also one line of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -266,17 +266,27 @@ pub fn bounds_ms(conditions: &[Condition]) -> Vec<f64> {
 #[serde(rename_all = "snake_case")]
 pub enum Judge {
     Threshold(threshold::Judge),
+    Evidence(Box<evidence::Judge>),
 }
 
 impl Judge {
-    #[must_use]
-    pub fn new(plan: &Plan, bounds_ms: &[f64]) -> Self {
-        Self::Threshold(threshold::Judge::new(plan, bounds_ms))
+    /// # Errors
+    /// Conditions that this judge can't judge, or not with these bounds.
+    pub fn new(plan: &Plan, bounds_ms: &[f64]) -> Result<Self, evidence::Refused> {
+        match plan.judge.kind {
+            JudgeKind::Threshold => Ok(Self::Threshold(threshold::Judge::new(plan, bounds_ms))),
+            JudgeKind::Evidence => {
+                let header = evidence::Header::of_plan(plan, bounds_ms);
+                evidence::Judge::new(&plan.conditions, &header).map(Box::new).map(Self::Evidence)
+            }
+        }
     }
 
+    /// Judges one look.
     pub fn judge(&mut self, look: &Look) -> Judgement {
         match self {
             Self::Threshold(judge) => judge.judge(look),
+            Self::Evidence(judge) => judge.judge_live(look),
         }
     }
 }

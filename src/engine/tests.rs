@@ -92,7 +92,7 @@ fn plan(policy: &Policy) -> Plan {
 
 async fn run(policy: &Policy, script: Script) -> Ran {
     let world = Simulated::new(script);
-    let mut promotion = Promotion::new("p1".into(), plan(policy), EPOCH);
+    let mut promotion = Promotion::new("p1".into(), plan(policy), EPOCH).unwrap();
     let mut history = Memory::default();
     let started = Record::Started {
         id: "p1".into(),
@@ -279,7 +279,7 @@ impl History for Full {
 #[tokio::test]
 async fn a_full_disk_stops_the_way_forward_and_never_the_way_back() {
     let world = Simulated::new(script());
-    let mut promotion = Promotion::new("p1".into(), plan(&policy()), EPOCH);
+    let mut promotion = Promotion::new("p1".into(), plan(&policy()), EPOCH).unwrap();
     let mut seams = Seams {
         platform: world.clone(),
         evidence: world.clone(),

@@ -6,8 +6,8 @@ use crate::analysis::Look;
 use crate::rollout::World;
 
 pub mod exposition;
-pub mod scrape;
 pub mod probe;
+pub mod scrape;
 
 /// A source of evidence.
 ///

@@ -96,7 +96,7 @@ pub struct Folded {
     pub outcome: Option<Outcome>,
 }
 
-/// Folds a promotion's records; `None` when the first is not its start.
+/// Folds a promotion's records; `None` when the first is not the start of one that can be judged.
 #[must_use]
 pub fn fold<'a>(records: impl IntoIterator<Item = (DateTime<Utc>, &'a Record)>) -> Option<Folded> {
     let mut records = records.into_iter();
@@ -107,7 +107,7 @@ pub fn fold<'a>(records: impl IntoIterator<Item = (DateTime<Utc>, &'a Record)>) 
         started,
         plan: (**plan).clone(),
         state: State::new(started),
-        judge: Judge::new(plan, &bounds_ms(&plan.conditions)),
+        judge: Judge::new(plan, &bounds_ms(&plan.conditions)).ok()?,
         asks: Asks::default(),
         waiting: None,
         newest: None,

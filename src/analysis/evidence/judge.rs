@@ -52,7 +52,7 @@ pub struct Judge {
     open: Block,
     expected: PerArm<u32>,
     /// Of the candidate, in a row since the stage began.
-    good_probes: u64,
+    pub(super) good_probes: u64,
     #[serde(with = "log")]
     max_log_e: f64,
     pub(super) breach: Option<Breach>,

@@ -4,6 +4,7 @@
 //! reason becomes a verdict with its causes, and a pass also needs every candidate instance to be
 //! healthy *now* (`candidate_healthy`), which recordings don't know.
 
+use super::config;
 use super::judge::{Judge, Looked};
 use super::recording::{Line, Reason};
 use crate::analysis::{JudgedOn, Judgement, Look, Unknown, Verdict};
@@ -27,7 +28,16 @@ impl Judge {
             readings: evidence.unwrap_or(&self.evidence).readings(),
             confidence: Some(self.confidence()),
             judged_on: self.judged_on(),
+            healthy: looked.as_ref().is_some_and(|looked| self.is_healthy(look, looked)),
+            stage_requests: self.evidence.pass.seen().all as u64,
         }
+    }
+
+    /// The rule of share 0, also where there are users: good probes in a row, and no suspicion.
+    fn is_healthy(&self, look: &Look, looked: &Looked) -> bool {
+        let calm = looked.judged.log_e < config::WATCH.ln();
+        let needed = config::GOOD_PROBES * u64::from(look.expected.candidate);
+        calm && look.candidate_healthy && self.good_probes >= needed
     }
 
     fn verdict(&self, look: &Look, looked: &Looked) -> Verdict {

@@ -12,6 +12,7 @@ use super::config::{COUNT_MAX, DEFAULT_HOLD_S, MIN_DEADLINE_S, STAGES_MAX};
 use super::limits::Refused;
 use super::parts::{Part, Parts};
 use crate::analysis::{JudgedOn, Look, PerArm, ProbeCount};
+use crate::plan::{Plan, Stage};
 
 pub const RECORDING_SCHEMA: &str = "gate.recording/v1";
 pub const VERDICT_SCHEMA: &str = "gate.verdict/v1";
@@ -36,6 +37,29 @@ pub struct Header {
     pub horizon_s: Option<f64>,
     #[serde(default)]
     pub stages: Vec<StageTimes>,
+}
+
+impl Header {
+    /// Returns the header of the recording that a promotion with this plan makes.
+    #[must_use]
+    pub fn of_plan(plan: &Plan, bounds_ms: &[f64]) -> Self {
+        let stage = |stage: &Stage| StageTimes {
+            at_s: None,
+            share: Some(stage.share.fraction()),
+            hold_s: Some(stage.hold.as_secs_f64()),
+            deadline_s: Some(stage.deadline.as_secs_f64()),
+        };
+        let health_check = plan.health_check.as_ref();
+        Self {
+            schema: RECORDING_SCHEMA.to_owned(),
+            bounds_ms: bounds_ms.to_vec(),
+            interval_s: plan.judge.interval.as_secs_f64(),
+            source_interval_s: None,
+            probe_interval_s: health_check.map(|check| check.interval.as_secs_f64()),
+            horizon_s: None,
+            stages: plan.stages.iter().map(stage).collect(),
+        }
+    }
 }
 
 /// One stage as a recording's header knows it.

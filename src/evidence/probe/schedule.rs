@@ -19,9 +19,9 @@ pub const INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Asks at the probe's interval until `seen` has seen enough. Dropping it ends the question that is
 /// under way.
-pub async fn ask_on_schedule<T>(
+pub async fn ask_on_schedule<T, F: Future<Output = Result<(), Failure>>>(
     probe: &Probe,
-    mut ask: impl AsyncFnMut() -> Result<(), Failure>,
+    mut ask: impl FnMut() -> F,
     mut seen: impl FnMut(Result<(), Failure>) -> ControlFlow<T>,
 ) -> T {
     sleep(probe.initial_delay).await;
@@ -89,7 +89,7 @@ async fn watch_one(
         });
         over.map_or(ControlFlow::Continue(()), ControlFlow::Break)
     };
-    ask_on_schedule(probe, async || probe.ask(target).await, seen).await
+    ask_on_schedule(probe, || probe.ask(target), seen).await
 }
 
 #[cfg(test)]
@@ -112,10 +112,14 @@ mod tests {
         let mut takes = takes.iter();
         ask_on_schedule(
             probe,
-            async || {
+            || {
                 starts.push(begin.elapsed().as_secs());
-                sleep(Duration::from_secs(*takes.next().unwrap())).await;
-                if takes.len() == 0 { Ok(()) } else { Err(Failure::Broken { what: String::new() }) }
+                let length = Duration::from_secs(*takes.next().unwrap());
+                let last = takes.len() == 0;
+                async move {
+                    sleep(length).await;
+                    if last { Ok(()) } else { Err(Failure::Broken { what: String::new() }) }
+                }
             },
             |answer| {
                 if answer.is_ok() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -141,7 +145,7 @@ mod tests {
         let mut asked = 0;
         ask_on_schedule(
             &every(0, 0),
-            async || Ok(()),
+            || async { Ok(()) },
             |_| {
                 asked += 1;
                 if asked > 10 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::evidence::probe::Probes;
 use crate::policy::diagnostic::{Checked, Notes, Report, did_you_mean};
 use crate::policy::document::{self, Content, Entry};
 use crate::policy::fields::Fields;
@@ -22,8 +23,6 @@ mod probes;
 pub mod shape;
 #[cfg(test)]
 mod tests;
-
-pub use probes::{Probe, ProbeAction, Probes};
 
 /// A checked app file.
 #[derive(Clone, Debug, PartialEq)]

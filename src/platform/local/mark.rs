@@ -6,27 +6,28 @@ use std::path::Path;
 use super::process::Identity;
 
 /// `<folder of the app's host>#<instance>`
-pub const VARIABLE: &str = "GATE_INSTANCE";
+pub(super) const VARIABLE: &str = "GATE_INSTANCE";
 
 /// A process that carries this host's mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Marked {
-    pub identity: Identity,
-    pub instance: String,
-    pub port: Option<u16>,
+pub(super) struct Marked {
+    pub(super) identity: Identity,
+    pub(super) instance: String,
+    pub(super) port: Option<u16>,
 }
 
 #[must_use]
-pub fn mark(host: &Path, instance: &str) -> String {
+pub(super) fn mark(host: &Path, instance: &str) -> String {
     format!("{}#{instance}", host.display())
 }
 
 /// Returns every live process that carries the mark of the host with this folder and leads its own
 /// session (its children carry the mark as well, and go with it).
 #[must_use]
-pub fn find(host: &Path) -> Vec<Marked> {
+pub(super) fn find(host: &Path) -> Vec<Marked> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let pids =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| marked(host, pid)).collect()
 }
 

@@ -3,7 +3,6 @@
 //! A task of its own does that; what it finds is published as a [`Status`]. It decides nothing about
 //! traffic: who gets requests is the roster's business, told by the status.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -101,9 +100,12 @@ impl Revision {
     }
 
     /// Waits until it has ended.
-    pub(super) async fn gone(&self) {
-        // Its task goes away only with the runtime itself.
-        let _ = self.status.clone().wait_for(|status| status.gone).await;
+    pub(super) fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut status = self.status.clone();
+        async move {
+            // Its task goes away only with the runtime itself.
+            let _ = status.wait_for(|status| status.gone).await;
+        }
     }
 
     /// Waits until it was ready once, or gave up.
@@ -133,7 +135,9 @@ enum Ended {
     Exit(Exit),
     /// Its liveness probe wants another one.
     Unwell,
-    Ordered { grace: Duration },
+    Ordered {
+        grace: Duration,
+    },
 }
 
 impl Keeper {
@@ -221,7 +225,13 @@ impl Keeper {
         self.crashed(instance, exit, started.elapsed(), healthy_for)
     }
 
-    fn crashed(&mut self, of: &Instance, exit: Exit, ran_for: Duration, healthy_for: Duration) -> Next {
+    fn crashed(
+        &mut self,
+        of: &Instance,
+        exit: Exit,
+        ran_for: Duration,
+        healthy_for: Duration,
+    ) -> Next {
         let next = self.restarts.crashed(Crash {
             name: self.stored.release.name.clone(),
             exit,
@@ -266,9 +276,8 @@ impl Keeper {
             status.ever_ready |= status.ready;
             status.probes = health.counts();
             status.good_in_a_row = health.good_in_a_row();
-            let unwell = health
-                .trouble()
-                .map(|what| Trouble { what, its_own: true, gave_up: false });
+            let unwell =
+                health.trouble().map(|what| Trouble { what, its_own: true, gave_up: false });
             status.trouble = if status.ready { None } else { unwell.or(crashed) };
         });
     }
@@ -298,15 +307,8 @@ impl Keeper {
         Target {
             address: address(port),
             directory: self.around.folder.clone(),
-            env: self.probe_environment(port),
+            env: self.launch().environment(&self.around.place, port),
         }
-    }
-
-    fn probe_environment(&self, port: u16) -> BTreeMap<std::ffi::OsString, std::ffi::OsString> {
-        let inherited =
-            process::INHERITED.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?)));
-        let own = self.stored.spec.env.iter().map(|(name, value)| (name.into(), value.into()));
-        inherited.chain(own).chain([("PORT".into(), port.to_string().into())]).collect()
     }
 }
 

@@ -3,51 +3,10 @@
 use std::time::Duration;
 
 use super::check;
+use crate::evidence::probe::{Http, Kind, Probe, Probes};
 use crate::policy::diagnostic::Notes;
 use crate::policy::fields::Fields;
-use crate::policy::{HealthCheck, begins_with_slash, health_check};
-
-/// The probes of every release of an app.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Probes {
-    /// Failing: the process is started again.
-    pub liveness: Option<Probe>,
-    /// Failing: no traffic.
-    pub readiness: Option<Probe>,
-    /// Until it is good the others wait.
-    pub startup: Option<Probe>,
-}
-
-impl Probes {
-    /// Returns the probe whose failures are counted as evidence: readiness, else liveness.
-    #[must_use]
-    pub fn judged(&self) -> Option<&Probe> {
-        self.readiness.as_ref().or(self.liveness.as_ref())
-    }
-}
-
-/// One probe. Durations are whole seconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
-    pub action: ProbeAction,
-    pub initial_delay: Duration,
-    pub period: Duration,
-    pub timeout: Duration,
-    /// In a row, from 1.
-    pub failure_threshold: u32,
-    /// In a row, from 1.
-    pub success_threshold: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProbeAction {
-    /// Good: a status from 200 to 399. No port: the one that the release listens on.
-    HttpGet { path: String, port: Option<u16>, headers: Vec<(String, String)> },
-    /// Good: the port opens. No port: the one that the release listens on.
-    TcpSocket { port: Option<u16> },
-    /// Good: it ends with 0. Never empty.
-    Exec { command: Vec<String> },
-}
+use crate::policy::{begins_with_slash, health_check};
 
 // Kubernetes' own defaults: the fields of `Probe` in its API reference, core/v1.
 const PERIOD: u64 = 10;
@@ -55,26 +14,11 @@ const TIMEOUT: u64 = 1;
 const FAILURES: u64 = 3;
 const SUCCESSES: u64 = 1;
 
-impl From<&HealthCheck> for Probe {
-    /// `threshold` failed probes in a row take an instance out of traffic: a readiness probe.
-    fn from(health: &HealthCheck) -> Self {
-        let path = health.path.clone();
-        Self {
-            action: ProbeAction::HttpGet { path, port: health.port, headers: Vec::new() },
-            initial_delay: Duration::ZERO,
-            period: health.interval,
-            timeout: Duration::from_secs(TIMEOUT),
-            failure_threshold: health.threshold,
-            success_threshold: 1,
-        }
-    }
-}
-
 pub(super) fn read(notes: &mut Notes, fields: &Fields<'_>) -> Probes {
     let short = fields.table(notes, "health_check").and_then(|table| {
         let health = health_check(notes, &table)?;
         begins_with_slash(notes, &health.path, &table.place("path")?);
-        Some(Probe::from(&health))
+        Some(Probes::from_health_check(&health))
     });
     let readiness = probe(notes, fields, "readinessProbe");
     if let (Some(_), Some(at)) = (&short, fields.place_of_key("readinessProbe")) {
@@ -82,10 +26,12 @@ pub(super) fn read(notes: &mut Notes, fields: &Fields<'_>) -> Probes {
             .error(at, "there is a `health_check` already, which is the same")
             .help("keep one of `health_check` and `readinessProbe`");
     }
+    let (short_startup, short) =
+        short.map_or((None, None), |short| (short.startup, short.readiness));
     let probes = Probes {
         liveness: probe(notes, fields, "livenessProbe"),
         readiness: short.or(readiness),
-        startup: probe(notes, fields, "startupProbe"),
+        startup: probe(notes, fields, "startupProbe").or(short_startup),
     };
     for (name, probe) in [("livenessProbe", &probes.liveness), ("startupProbe", &probes.startup)] {
         if let (Some(probe), Some(at)) = (probe, fields.place_of_key(name))
@@ -107,20 +53,23 @@ fn probe(notes: &mut Notes, fields: &Fields<'_>, name: &str) -> Option<Probe> {
     };
     let action = action(notes, fields, &table, name);
     let initial_delay = seconds(notes, "initialDelaySeconds", 0);
-    let period = seconds(notes, "periodSeconds", PERIOD);
+    let interval = seconds(notes, "periodSeconds", PERIOD);
     let timeout = seconds(notes, "timeoutSeconds", TIMEOUT);
     let failure_threshold = times(notes, "failureThreshold", FAILURES);
     let success_threshold = times(notes, "successThreshold", SUCCESSES);
-    let action = action?;
-    Some(Probe { action, initial_delay, period, timeout, failure_threshold, success_threshold })
+    let recovery_threshold = success_threshold;
+    Some(Probe {
+        kind: action?,
+        interval,
+        timeout,
+        initial_delay,
+        failure_threshold,
+        success_threshold,
+        recovery_threshold,
+    })
 }
 
-fn action(
-    notes: &mut Notes,
-    fields: &Fields<'_>,
-    table: &Fields<'_>,
-    name: &str,
-) -> Option<ProbeAction> {
+fn action(notes: &mut Notes, fields: &Fields<'_>, table: &Fields<'_>, name: &str) -> Option<Kind> {
     const ACTIONS: [&str; 3] = ["httpGet", "tcpSocket", "exec"];
     if ACTIONS.iter().filter(|action| table.get(action).is_some()).count() != 1 {
         notes
@@ -134,7 +83,7 @@ fn action(
     http_get.or(tcp_socket).or(exec)
 }
 
-fn http_get(notes: &mut Notes, table: &Fields<'_>) -> Option<ProbeAction> {
+fn http_get(notes: &mut Notes, table: &Fields<'_>) -> Option<Kind> {
     let path = table.text(notes, "path").unwrap_or("/").to_owned();
     if let Some(at) = table.place("path") {
         begins_with_slash(notes, &path, &at);
@@ -144,7 +93,7 @@ fn http_get(notes: &mut Notes, table: &Fields<'_>) -> Option<ProbeAction> {
     let _: Option<Scheme> = table.choice(notes, "scheme");
     let headers = table.tables(notes, "httpHeaders");
     let headers = headers.iter().filter_map(|table| header(notes, table)).collect();
-    Some(ProbeAction::HttpGet { path, port, headers })
+    Some(Kind::Http(Http { port, headers, ..Http::get(path) }))
 }
 
 /// TLS to a process on the same host is left out until somebody needs it.
@@ -165,14 +114,14 @@ fn header(notes: &mut Notes, table: &Fields<'_>) -> Option<(String, String)> {
     Some((name.to_owned(), value.to_owned()))
 }
 
-fn tcp_socket(notes: &mut Notes, table: &Fields<'_>) -> ProbeAction {
-    ProbeAction::TcpSocket { port: port(notes, table) }
+fn tcp_socket(notes: &mut Notes, table: &Fields<'_>) -> Kind {
+    Kind::Tcp { port: port(notes, table) }
 }
 
 fn port(notes: &mut Notes, table: &Fields<'_>) -> Option<u16> {
     table.whole(notes, "port").and_then(|port| u16::try_from(port).ok())
 }
 
-fn exec(notes: &mut Notes, table: &Fields<'_>) -> Option<ProbeAction> {
-    check::command(notes, table).map(|command| ProbeAction::Exec { command })
+fn exec(notes: &mut Notes, table: &Fields<'_>) -> Option<Kind> {
+    check::command(notes, table).map(|command| Kind::Exec { command })
 }

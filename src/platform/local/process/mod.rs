@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -159,32 +159,12 @@ impl Instance {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start(launch: &Launch, place: &Place) -> Result<Self, StartError> {
-        let name = || launch.name.clone();
-        if !launch.directory.is_dir() {
-            let directory = launch.directory.clone();
-            return Err(StartError::NoDirectory { name: name(), directory });
-        }
-        let port = launch.port.choose().map_err(|source| no_port(launch, source))?;
-        let command = launch.resolved_command(place, port);
-        let program = command.first().cloned().ok_or(StartError::NoCommand { name: name() })?;
-        let log = Log::at(place.logs.join(format!("{}.log", launch.name)));
-        let no_log = |source| StartError::Log { name: name(), log: log.path().to_owned(), source };
-        let out = log.open().map_err(no_log)?;
-        let err = out.try_clone().map_err(no_log)?;
-        let pid = session::start(&place.gate, &command, |gate| {
-            gate.stdout(Stdio::from(out)).stderr(Stdio::from(err));
-            gate.current_dir(&launch.directory).env_clear().envs(launch.environment(place, port));
-        })
-        .await
-        .map_err(|source| not_started(name(), program.clone(), source))?;
-        let watched = Watched::child(pid).map_err(|source| StartError::Other {
-            name: name(),
-            program,
-            source,
-        })?;
-        let record = Record { identity: watched.identity().clone(), port, log: log.path().into() };
-        Ok(Self::supervised(watched, record))
+    pub fn start(
+        launch: &Launch,
+        place: &Place,
+    ) -> impl Future<Output = Result<Self, StartError>> + Send + use<> {
+        let prepared = Prepared::of(launch, place);
+        async move { prepared?.start().await }
     }
 
     /// Takes over a process that an earlier host has started.
@@ -285,6 +265,50 @@ impl Launch {
             .iter()
             .map(|(name, value)| (name.into(), fill_in(value, &place.gate, port).into()));
         inherited.chain([("PORT".into(), port.to_string().into())]).chain(own).collect()
+    }
+}
+
+/// Everything that is done before the fork.
+struct Prepared {
+    name: String,
+    gate: Command,
+    command: Vec<String>,
+    port: u16,
+    log: PathBuf,
+}
+
+impl Prepared {
+    fn of(launch: &Launch, place: &Place) -> Result<Self, StartError> {
+        let name = || launch.name.clone();
+        if !launch.directory.is_dir() {
+            let directory = launch.directory.clone();
+            return Err(StartError::NoDirectory { name: name(), directory });
+        }
+        let port = launch.port.choose().map_err(|source| no_port(launch, source))?;
+        let log = Log::at(place.logs.join(format!("{}.log", launch.name)));
+        let no_log = |source| StartError::Log { name: name(), log: log.path().to_owned(), source };
+        let out = log.open().map_err(no_log)?;
+        let err = out.try_clone().map_err(no_log)?;
+        let mut gate = Command::new(&place.gate);
+        gate.stdout(Stdio::from(out)).stderr(Stdio::from(err));
+        gate.current_dir(&launch.directory).env_clear().envs(launch.environment(place, port));
+        let command = launch.resolved_command(place, port);
+        Ok(Self { name: name(), gate, command, port, log: log.path().to_owned() })
+    }
+
+    async fn start(self) -> Result<Instance, StartError> {
+        let Self { name, gate, command, port, log } = self;
+        let Some(program) = command.first().cloned() else {
+            return Err(StartError::NoCommand { name });
+        };
+        let watched = match session::start(gate, &command).await {
+            Ok(pid) => {
+                Watched::child(pid).map_err(|source| StartError::Other { name, program, source })?
+            }
+            Err(source) => return Err(not_started(name, program, source)),
+        };
+        let record = Record { identity: watched.identity().clone(), port, log };
+        Ok(Instance::supervised(watched, record))
     }
 }
 

@@ -19,7 +19,6 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -77,21 +76,17 @@ fn tell(report: &mut File, error: &io::Error) {
     let _ = write!(report, "{}", error.raw_os_error().unwrap_or_default());
 }
 
-/// Starts a command as the leader of a session of its own. `prepare` adds arguments' surroundings:
-/// environment, directory, output.
+/// Starts a command as the leader of a session of its own. `gate` is this binary, with the
+/// environment, the directory and the output that the command shall have.
 ///
 /// The process is a child of the caller, who has to reap it.
 ///
 /// # Errors
 /// The system's error of whichever step failed: the binary itself, the session, or the command
 /// (then nothing is left to reap).
-pub(super) async fn start(
-    gate: &Path,
-    command: &[String],
-    prepare: impl FnOnce(&mut Command),
-) -> io::Result<Pid> {
+pub(super) async fn start(gate: Command, command: &[String]) -> io::Result<Pid> {
     let (ours, theirs) = UnixStream::pair()?;
-    let pid = fork(gate, command, theirs, prepare)?;
+    let pid = fork(gate, command, theirs)?;
     match tokio::time::timeout(HANDSHAKE_MAX, handshake(ours)).await {
         Ok(Ok(())) => Ok(pid),
         Ok(Err(error)) => {
@@ -106,14 +101,7 @@ pub(super) async fn start(
     }
 }
 
-fn fork(
-    gate: &Path,
-    command: &[String],
-    report: UnixStream,
-    prepare: impl FnOnce(&mut Command),
-) -> io::Result<Pid> {
-    let mut gate = Command::new(gate);
-    prepare(&mut gate);
+fn fork(mut gate: Command, command: &[String], report: UnixStream) -> io::Result<Pid> {
     gate.arg(SUBCOMMAND).arg("--").args(command).stdin(Stdio::from(OwnedFd::from(report)));
     // Dropping the `Child` neither ends nor reaps it, and dropping the `Command` closes our copy of
     // the child's end of the socket.

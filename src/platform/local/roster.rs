@@ -1,0 +1,130 @@
+//! Who is here and in what part: stable, candidate, and what still ends.
+//!
+//! All changes of parts are made here, under one lock, and each is told to the proxy as a whole.
+
+use chrono::{DateTime, Utc};
+
+use super::app::{App, ReleaseSpec, Sticky};
+use super::proxy::{self, Backend, Routes};
+use super::revision::{Revision, Surroundings};
+use super::stored::{
+    PASSED_MAX, PassedRevision, QUARANTINE_MAX, Quarantined, Stored, StoredRevision,
+};
+use crate::plan::Release;
+use crate::share::Share;
+
+#[derive(Debug)]
+pub(super) struct Roster {
+    pub(super) stable: Revision,
+    pub(super) candidate: Option<Revision>,
+    pub(super) retiring: Vec<Revision>,
+    pub(super) share: Share,
+    pub(super) passed: Vec<PassedRevision>,
+    pub(super) quarantine: Vec<Quarantined>,
+    pub(super) promotion: Option<String>,
+    pub(super) salt: String,
+    sticky: Option<proxy::Sticky>,
+}
+
+impl Roster {
+    /// Puts everybody where the stored state says.
+    pub(super) fn muster(
+        stored: Stored,
+        sticky: Option<proxy::Sticky>,
+        around: impl Fn(&StoredRevision) -> Surroundings,
+    ) -> Self {
+        let run = |revision: StoredRevision| {
+            let around = around(&revision);
+            Revision::run(revision, around)
+        };
+        Self {
+            stable: run(stored.stable),
+            candidate: stored.candidate.map(run),
+            retiring: Vec::new(),
+            share: stored.share,
+            passed: stored.passed,
+            quarantine: stored.quarantine,
+            promotion: stored.promotion,
+            salt: stored.salt,
+            sticky,
+        }
+    }
+
+    pub(super) fn stored(&self, app: &App) -> Stored {
+        Stored {
+            app: app.name.clone(),
+            salt: self.salt.clone(),
+            stable: self.stable.stored(),
+            candidate: self.candidate.as_ref().map(Revision::stored),
+            retiring: self.retiring.iter().map(Revision::stored).collect(),
+            share: self.share,
+            passed: self.passed.clone(),
+            quarantine: self.quarantine.clone(),
+            promotion: self.promotion.clone(),
+        }
+    }
+
+    pub(super) fn routes(&self) -> Routes {
+        let candidate = self.candidate.as_ref().filter(|candidate| !candidate.ending);
+        Routes {
+            stable: backend(&self.stable),
+            candidate: candidate.and_then(backend),
+            share: self.share,
+            sticky: self.sticky.clone(),
+        }
+    }
+
+    /// The candidate becomes stable, and all traffic stays where it is.
+    pub(super) fn adopt(&mut self, now: DateTime<Utc>) {
+        let Some(candidate) = self.candidate.take() else { return };
+        let old = std::mem::replace(&mut self.stable, candidate);
+        self.share = Share::ZERO;
+        let StoredRevision { release, spec, .. } = old.stored();
+        self.remember_passed(PassedRevision { release, spec, until: now });
+        self.retiring.push(old);
+    }
+
+    /// What is gone back to is not kept twice, and what was gone back from is forgotten: a second
+    /// rollback goes further back, never forth again.
+    fn remember_passed(&mut self, old: PassedRevision) {
+        let now_stable = self.stable.hash().to_owned();
+        if let Some(at) = self.passed.iter().position(|past| past.release.hash == now_stable) {
+            self.passed.truncate(at);
+            return;
+        }
+        self.passed.retain(|past| past.release.hash != old.release.hash);
+        self.passed.push(old);
+        let excess = self.passed.len().saturating_sub(PASSED_MAX);
+        self.passed.drain(..excess);
+    }
+
+    pub(super) fn condemn(&mut self, bad: Quarantined) {
+        self.quarantine.retain(|known| known.release.hash != bad.release.hash);
+        self.quarantine.push(bad);
+        let excess = self.quarantine.len().saturating_sub(QUARANTINE_MAX);
+        self.quarantine.drain(..excess);
+    }
+}
+
+fn backend(revision: &Revision) -> Option<Backend> {
+    Some(Backend {
+        revision: revision.stored().release.name,
+        instance: revision.instance().to_owned(),
+        addr: revision.address()?,
+        in_traffic: revision.status().ready,
+    })
+}
+
+/// Returns the proxy's form of what the app file says.
+pub(super) fn sticky(app: &App) -> Option<proxy::Sticky> {
+    match app.sticky.as_ref()? {
+        Sticky::Cookie(name) => Some(proxy::Sticky::Cookie(name.clone())),
+        Sticky::Header(name) => name.parse().ok().map(proxy::Sticky::Header),
+    }
+}
+
+/// Returns a new revision of a release, with a name that no other has.
+pub(super) fn new_revision(release: Release, spec: ReleaseSpec, number: u64) -> StoredRevision {
+    let instance = format!("{}-{number:x}", release.name);
+    StoredRevision { release, spec, instance, process: None }
+}

@@ -1,0 +1,192 @@
+//! One promotion's view of what runs here: its platform, and its evidence.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::app::ReleaseSpec;
+use super::proxy::Grace;
+use super::revision::{Revision, Status};
+use super::{Drains, Local};
+use crate::analysis::{Counters, Look, PerArm, ProbeCount};
+use crate::evidence::Evidence;
+use crate::plan::Release;
+use crate::platform::{Platform, PlatformError};
+use crate::rollout::{Effect, Trouble, Workload, World};
+use crate::share::Share;
+
+/// Probes without which nothing passes, or the probe's threshold if that is more (rules of the judge, C6).
+const PROBES_MIN: u64 = 4;
+
+/// A platform on which one release is the candidate. Clones look at the same.
+#[derive(Clone, Debug)]
+pub struct Target {
+    local: Local,
+    release: Release,
+    spec: ReleaseSpec,
+    drains: Drains,
+    /// Probe counts at the look before.
+    probed: BTreeMap<String, ProbeCount>,
+    moved: watch::Receiver<u64>,
+}
+
+impl Target {
+    pub(super) fn new(local: Local, release: Release, spec: ReleaseSpec, drains: Drains) -> Self {
+        let moved = local.moved();
+        Self { local, release, spec, drains, probed: BTreeMap::new(), moved }
+    }
+
+    /// Returns once something has changed that `observe` shows.
+    pub async fn moved(&mut self) {
+        // The sender lives as long as the local platform, which this holds.
+        let _ = self.moved.changed().await;
+    }
+
+    fn ensure_candidate(&self) {
+        let (present, adopted) = {
+            let roster = self.local.roster();
+            let present = roster.candidate.as_ref().map(|c| c.hash() == self.release.hash);
+            (present, roster.stable.hash() == self.release.hash)
+        };
+        match present {
+            None if !adopted => self.local.start_candidate(&self.release, &self.spec),
+            // What is left of another promotion goes first.
+            Some(false) => self.remove_candidate(),
+            Some(true) | None => {}
+        }
+    }
+
+    fn remove_candidate(&self) {
+        let instance = self.local.change(|roster| {
+            let candidate = roster.candidate.as_mut().filter(|candidate| !candidate.ending)?;
+            candidate.ending = true;
+            Some(candidate.instance().to_owned())
+        });
+        if let Some(instance) = instance {
+            self.local.retire(instance, grace(self.drains.rolled_back));
+        }
+    }
+
+    fn adopt(&self) -> Result<(), PlatformError> {
+        let now = self.local.now();
+        let old = self.local.change(|roster| {
+            if roster.stable.hash() == self.release.hash {
+                return Ok(None); // it has been done
+            }
+            let ready = roster
+                .candidate
+                .as_ref()
+                .is_some_and(|c| c.hash() == self.release.hash && c.status().ready && !c.ending);
+            if !ready {
+                return Err(PlatformError { what: "the candidate is not ready".into() });
+            }
+            let old = roster.stable.instance().to_owned();
+            roster.adopt(now);
+            Ok(Some(old))
+        })?;
+        if let Some(old) = old {
+            self.local.retire(old, grace(self.drains.promoted));
+        }
+        Ok(())
+    }
+}
+
+const fn grace(drain: Duration) -> Grace {
+    Grace { requests: drain, streams: drain }
+}
+
+impl Platform for Target {
+    async fn observe(&mut self) -> Result<World, PlatformError> {
+        self.moved.mark_unchanged();
+        let proxy = self.local.proxy();
+        let last = proxy.last_to_candidate().map(|last| Instant::now() - last);
+        let roster = self.local.roster();
+        let candidate = roster.candidate.as_ref();
+        Ok(World {
+            share: Some(proxy.share()),
+            stable: workload(&roster.stable),
+            candidate: candidate.map(workload),
+            retiring: !roster.retiring.is_empty(),
+            last_assigned: last.map(|ago| self.local.now() - ago),
+            connections: candidate.map(|c| proxy.in_flight(c.instance()) as u64),
+        })
+    }
+
+    async fn act(&mut self, effect: &Effect) -> Result<(), PlatformError> {
+        match effect {
+            Effect::EnsureCandidate { .. } => self.ensure_candidate(),
+            Effect::SetShare { share } => self.local.set_share(*share),
+            Effect::RemoveCandidate => self.remove_candidate(),
+            Effect::Adopt => self.adopt()?,
+            Effect::RestoreStable => {
+                let what = "adoption is one write here: there is nothing to restore".into();
+                return Err(PlatformError { what });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Evidence for Target {
+    async fn look(&mut self, _world: &World) -> Look {
+        let counters = self.local.proxy().counters();
+        let roster = self.local.roster();
+        let of = |revision: &Revision| {
+            let name = revision.instance().to_owned();
+            counters.get(&name).map(|counters| (name, counters.clone()))
+        };
+        let arm = |revision: Option<&Revision>| -> BTreeMap<String, Counters> {
+            revision.into_iter().filter_map(of).collect()
+        };
+        let (stable, candidate) = (&roster.stable, roster.candidate.as_ref());
+        let threshold = self.local.threshold();
+        let mut look = Look {
+            at_s: 0.0,
+            stage: 0,
+            share: Share::ZERO,
+            baseline: arm(Some(stable)),
+            candidate: arm(candidate),
+            expected: PerArm { baseline: 1, candidate: u32::from(candidate.is_some()) },
+            probes: PerArm::default(),
+            candidate_healthy: candidate
+                .is_some_and(|c| healthy(&c.status(), threshold, self.local.is_probed())),
+            queries: BTreeMap::new(),
+            missing: None,
+        };
+        let now: Vec<(String, ProbeCount)> = std::iter::once(stable)
+            .chain(candidate)
+            .map(|revision| (revision.instance().to_owned(), revision.status().probes))
+            .collect();
+        drop(roster);
+        let mut since = now.iter().map(|(name, count)| {
+            let before = self.probed.get(name).copied().unwrap_or_default();
+            ProbeCount { failed: count.failed - before.failed, sent: count.sent - before.sent }
+        });
+        look.probes.baseline = since.next().unwrap_or_default();
+        look.probes.candidate = since.next().unwrap_or_default();
+        self.probed = now.into_iter().collect();
+        look
+    }
+}
+
+fn healthy(status: &Status, threshold: u32, probed: bool) -> bool {
+    let enough = status.probes.sent >= PROBES_MIN.max(u64::from(threshold));
+    status.ready && (!probed || (enough && status.good_in_a_row >= threshold))
+}
+
+fn workload(revision: &Revision) -> Workload {
+    let status = revision.status();
+    let trouble = status.trouble.or_else(|| {
+        let what = "it is starting".to_owned();
+        (!status.ready).then_some(Trouble { what, its_own: true, gave_up: false })
+    });
+    Workload {
+        revision: revision.hash().to_owned(),
+        ready: u32::from(status.ready),
+        wanted: 1,
+        sized_for: Share::FULL, // one process serves any share
+        trouble,
+    }
+}
