@@ -72,6 +72,25 @@ impl<'n> Fields<'n> {
         self.get(name).map(|node| node.at.clone())
     }
 
+    /// Returns where a key itself stands.
+    pub(crate) fn place_of_key(&self, name: &str) -> Option<Range<usize>> {
+        self.entries.iter().find(|entry| entry.key == name).map(|entry| entry.key_at.clone())
+    }
+
+    /// Returns where the value of `key` in the table `inner` of the table `outer` stands, or the
+    /// next larger thing that there is.
+    pub(crate) fn place_in(&self, outer: &str, inner: &str, key: &str) -> Range<usize> {
+        let mut at = self.head();
+        let mut entries = self.entries;
+        for name in [outer, inner, key] {
+            let Some(entry) = entries.iter().find(|entry| entry.key == name) else { break };
+            at = entry.value.at.clone();
+            let Content::Table(inner) = &entry.value.content else { break };
+            entries = inner;
+        }
+        at
+    }
+
     pub(crate) fn table(&self, notes: &mut Notes, name: &str) -> Option<Fields<'n>> {
         match self.kind(name)? {
             Kind::Table(shape) => Fields::open(notes, self.get(name)?, shape),
@@ -104,7 +123,7 @@ impl<'n> Fields<'n> {
     pub(crate) fn named(&self, notes: &mut Notes, name: &str) -> Vec<(&'n Entry, &'n str)> {
         let Some(node) = self.get(name) else { return Vec::new() };
         let entries = entries(notes, node).iter();
-        entries.filter_map(|e| Some((e, text(notes, &e.value)?.text.as_str()))).collect()
+        entries.filter_map(|e| Some((e, any_text(notes, &e.value)?))).collect()
     }
 
     pub(crate) fn text(&self, notes: &mut Notes, name: &str) -> Option<&'n str> {
@@ -114,7 +133,7 @@ impl<'n> Fields<'n> {
     pub(crate) fn texts(&self, notes: &mut Notes, name: &str) -> Vec<&'n str> {
         let Some(node) = self.get(name) else { return Vec::new() };
         let items = list(notes, node).iter();
-        items.filter_map(|item| Some(text(notes, item)?.text.as_str())).collect()
+        items.filter_map(|item| any_text(notes, item)).collect()
     }
 
     pub(crate) fn flag(&self, notes: &mut Notes, name: &str) -> Option<bool> {
@@ -227,6 +246,17 @@ pub(crate) fn text<'n>(notes: &mut Notes, node: &'n Node) -> Option<&'n Scalar> 
     match &node.content {
         Content::Scalar(scalar) if !scalar.text.trim().is_empty() => Some(scalar),
         Content::Scalar(_) | Content::Empty | Content::List(_) | Content::Table(_) => {
+            mismatch(notes, node, "a text");
+            None
+        }
+    }
+}
+
+/// The same where a text may be empty: an argument, the value of a variable.
+fn any_text<'n>(notes: &mut Notes, node: &'n Node) -> Option<&'n str> {
+    match &node.content {
+        Content::Scalar(scalar) => Some(&scalar.text),
+        Content::Empty | Content::List(_) | Content::Table(_) => {
             mismatch(notes, node, "a text");
             None
         }

@@ -49,7 +49,7 @@ pub use condition::{Comparison, Condition, ConditionError, Quantile};
 pub use diagnostic::{Checked, Finding, Note, Report, Severity};
 pub use document::FILE_BYTES_MAX;
 pub use grammar::parse as parse_condition;
-pub use parse::{built_in, read};
+pub use parse::{SHIPPED, built_in, read, shipped};
 pub(crate) use parse::{deployment, health_check};
 pub use schema::schema;
 

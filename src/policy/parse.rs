@@ -40,12 +40,26 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Checked<Policy>, Report> {
     Report::new(path, bytes, notes).conclude(policy)
 }
 
+/// The policies that ship, by the names under which `--policy` finds them, as their files stand.
+pub const SHIPPED: [(&str, &str); 5] = [
+    ("canary", include_str!("../../policies/canary.yaml")),
+    ("blue-green", include_str!("../../policies/blue-green.yaml")),
+    ("cautious", include_str!("../../policies/cautious.yaml")),
+    ("seed", include_str!("../../policies/seed.yaml")),
+    ("all-conditions", include_str!("../../policies/all-conditions.yaml")),
+];
+
+/// Returns the policy that ships under a name.
+#[must_use]
+pub fn shipped(name: &str) -> Option<Policy> {
+    let (_, text) = SHIPPED.iter().find(|(known, _)| *known == name)?;
+    read(Path::new(name), text.as_bytes()).ok().map(|checked| checked.value)
+}
+
 /// The policy of who has none: canary, 5/25/50/100 %, held for 60 s each.
 #[must_use]
 pub fn built_in() -> Policy {
-    let text = include_bytes!("../../policies/canary.yaml");
-    let read = read(Path::new("policies/canary.yaml"), text);
-    read.expect("it is compiled in, and a test reads it").value
+    shipped("canary").expect("it is compiled in, and a test reads it")
 }
 
 /// Reads and checks the `deployment` of a file that has one.
