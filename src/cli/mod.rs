@@ -1,1 +1,179 @@
 //! The commands.
+//!
+//! stdout is the answer, stderr the conversation; colour never carries meaning alone, and nothing
+//! ever asks a question. Exit codes are in [`exit`], errors in [`error`]; there is one file for each
+//! command. Nothing is touched, and no runtime started, before the command line is understood.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub mod exit;
+
+pub mod error;
+
+pub mod output;
+
+mod target;
+
+mod chosen;
+
+mod embedded;
+
+mod follow;
+
+mod completions;
+mod init;
+mod plan;
+mod schema;
+mod validate;
+
+pub(crate) use error::Error;
+pub use exit::Exit;
+use output::Printer;
+
+/// Release progressively, judge on evidence, go back in one write
+///
+/// gate gives a new version a small part of the real traffic, watches it beside the old one, goes on
+/// stage by stage, and puts the old version back by itself when a limit is breached.
+#[derive(Debug, Parser)]
+#[command(name = "gate", version, disable_help_subcommand = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Print for people or for programs (one JSON object a line)
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+    /// Colour the output; `auto` looks at the terminal and at `NO_COLOR`
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    color: Colour,
+    /// Print the answer only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Print every look, not only what changes
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// End the command after this time; an unfinished promotion is aborted (exit code 5)
+    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
+    Human,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Colour {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check policy and app files: every mistake at once
+    Validate(validate::ValidateArgs),
+    /// Show what a promotion would do, stage by stage
+    Plan(plan::PlanArgs),
+    /// Write a policy to start from
+    Init(init::InitArgs),
+    /// Print the JSON Schema of a policy or an app file
+    Schema(schema::SchemaArgs),
+    /// Print the completions of a shell
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page
+    Man,
+    /// Print the version
+    Version,
+}
+
+/// Runs a command line and returns its exit code.
+#[must_use]
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout with code 0, the rest to stderr with code 2. A reader
+            // that has gone away is no error.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    cli.global.color.set();
+    let printer = Printer::new(&cli.global);
+    let exit = run(cli, &printer).unwrap_or_else(|error| error.print(&printer));
+    printer.conclude(exit).into()
+}
+
+fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
+    let global = cli.global;
+    match cli.command {
+        Command::Validate(args) => validate::validate(printer, &args),
+        Command::Plan(args) => block_on(&global, plan::plan(printer, args)),
+        Command::Init(args) => init::init(printer, &args),
+        Command::Schema(args) => Ok(schema::schema(printer, &args)),
+        Command::Completions(args) => completions::completions(printer, &args),
+        Command::Man => completions::man(printer),
+        Command::Version => Ok(completions::version(printer)),
+    }
+}
+
+/// Runs a command that answers at once, within `--timeout`.
+fn block_on(
+    global: &Global,
+    command: impl Future<Output = Result<Exit, Error>>,
+) -> Result<Exit, Error> {
+    runtime()?.block_on(async {
+        match global.timeout {
+            None => command.await,
+            Some(limit) => tokio::time::timeout(limit, command).await.unwrap_or_else(|_| {
+                Err(Error::new(Exit::Inconclusive, format!("no answer within {}", span(limit))))
+            }),
+        }
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::internal("can't start the runtime").caused_by(error))
+}
+
+/// Returns a length of time as people write it.
+fn span(length: Duration) -> String {
+    humantime::format_duration(length).to_string()
+}
+
+impl Colour {
+    fn set(self) {
+        match self {
+            Self::Auto => anstream::ColorChoice::Auto,
+            Self::Always => anstream::ColorChoice::Always,
+            Self::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+    }
+}
+
+/// Returns who asks, for the record.
+fn me() -> String {
+    let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    var("USER")
+        .or_else(|| var("LOGNAME"))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}

@@ -1,0 +1,98 @@
+//! How answers look: for people or for programs, with or without colour, on a terminal or piped.
+
+use std::cell::Cell;
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::{Exit, Format, Global};
+
+pub(crate) mod plan;
+
+pub(crate) mod style;
+
+pub(crate) mod words;
+
+/// Where the output goes. A reader that went away is quiet: a promotion must not end because
+/// `head` has seen enough.
+#[derive(Debug)]
+pub struct Printer {
+    pub(crate) format: Format,
+    pub(crate) quiet: bool,
+    pub(crate) verbose: bool,
+    /// An answer could not be written.
+    failed: Cell<bool>,
+}
+
+impl Printer {
+    pub(crate) const fn new(global: &Global) -> Self {
+        Self {
+            format: global.output,
+            quiet: global.quiet,
+            verbose: global.verbose,
+            failed: Cell::new(false),
+        }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Returns whether a block can be redrawn in place for a person.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.is_json() && !self.quiet && io::stderr().is_terminal()
+    }
+
+    /// The answer, for people.
+    pub(crate) fn answer(&self, text: &str) {
+        self.note(writeln!(anstream::stdout().lock(), "{text}"));
+    }
+
+    /// The answer, for programs: one object a line, at once.
+    pub(crate) fn object(&self, object: &impl Serialize) {
+        let line = match serde_json::to_string(object) {
+            Ok(line) => line,
+            Err(_) => return self.failed.set(true),
+        };
+        let mut stdout = io::stdout().lock();
+        self.note(writeln!(stdout, "{line}").and_then(|()| stdout.flush()));
+    }
+
+    /// Bytes as they are.
+    pub(crate) fn raw(&self, bytes: &[u8]) {
+        self.note(io::stdout().lock().write_all(bytes));
+    }
+
+    /// A line of the conversation.
+    pub(crate) fn say(&self, text: &str) {
+        if !self.quiet {
+            self.complain(text);
+        }
+    }
+
+    /// A line of the conversation that `--quiet` doesn't hide.
+    pub(crate) fn complain(&self, text: &str) {
+        // Nobody is left to tell that nobody listens.
+        let _ = writeln!(anstream::stderr().lock(), "{text}");
+    }
+
+    fn note(&self, written: io::Result<()>) {
+        match written {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Err(error) => {
+                if !self.failed.replace(true) {
+                    self.complain(&format!("error: can't write the answer\n  caused by: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Returns the exit code: a success whose answer was lost is none.
+    pub(crate) fn conclude(&self, exit: Exit) -> Exit {
+        match exit {
+            Exit::Done if self.failed.get() => Exit::Internal,
+            exit => exit,
+        }
+    }
+}

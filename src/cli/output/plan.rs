@@ -1,0 +1,115 @@
+//! A plan for people to read before they say yes.
+
+use tabled::builder::Builder;
+use tabled::settings::object::Rows;
+use tabled::settings::{Alignment, Padding, Style};
+
+use super::style::{FAINT, STRONG, paint};
+use super::words;
+use crate::plan::{Plan, Stage};
+use crate::policy::{InsufficientTraffic, JudgeKind, Strategy};
+
+/// Digits of the hash that are printed: enough to tell two plans apart.
+const HASH_DIGITS: usize = 12;
+
+pub(crate) fn render(plan: &Plan) -> String {
+    let parts = [head(plan), table(&stages(plan)), conditions(plan), rest(plan)];
+    parts.join("\n\n")
+}
+
+/// Returns rows as an aligned table; the first row is its head.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let mut builder = Builder::default();
+    for row in rows {
+        builder.push_record(row.iter().map(String::as_str));
+    }
+    let mut table = builder.build();
+    table
+        .with(Style::blank().remove_verticals())
+        .with(Padding::new(0, 3, 0, 0))
+        .modify(Rows::new(..), Alignment::left());
+    let text = table.to_string();
+    let mut lines = text.lines().map(str::trim_end);
+    let head = lines.next().map(|head| paint(FAINT, head));
+    head.into_iter().chain(lines.map(str::to_owned)).collect::<Vec<_>>().join("\n")
+}
+
+fn head(plan: &Plan) -> String {
+    let strategy = match plan.strategy {
+        Strategy::Canary => "canary",
+        Strategy::BlueGreen => "blue-green",
+    };
+    let title = format!("{}: {} → {}", plan.target, plan.stable.name, plan.release.name);
+    let hash: String = plan.hash().chars().take(HASH_DIGITS).collect();
+    let mut lines = vec![
+        paint(STRONG, &title),
+        format!("strategy   {strategy}"),
+        format!("policy     {}", plan.policy_source),
+        format!("plan       {hash}"),
+    ];
+    if plan.release.hash == plan.stable.hash {
+        lines.push(format!("note       stable runs {} already: unchanged", plan.release.name));
+    }
+    if plan.release.irreversible {
+        lines.push("note       it can't be undone: no automatic rollback past it".into());
+    }
+    if plan.observe_only {
+        lines.push("note       observe only: stages advance whatever the verdict".into());
+    }
+    lines.join("\n")
+}
+
+fn stages(plan: &Plan) -> Vec<Vec<String>> {
+    let head = ["stage", "share", "hold", "deadline", "approval", "judged on"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(plan.stages.iter().enumerate().map(|(at, stage)| row(at + 1, stage)));
+    rows
+}
+
+fn row(number: usize, stage: &Stage) -> Vec<String> {
+    vec![
+        number.to_string(),
+        stage.share.to_string(),
+        words::duration(stage.hold),
+        words::duration(stage.deadline),
+        if stage.approval { "a person" } else { "–" }.to_owned(),
+        if stage.share.is_zero() { "health" } else { "all" }.to_owned(),
+    ]
+}
+
+fn conditions(plan: &Plan) -> String {
+    let mut lines = vec!["rolled back when any of these is true".to_owned()];
+    lines.extend(plan.conditions.iter().map(|condition| format!("  {condition}")));
+    lines.join("\n")
+}
+
+fn rest(plan: &Plan) -> String {
+    let judge = &plan.judge;
+    let looks = format!("looks every {}", words::duration(judge.interval));
+    let judge = match judge.kind {
+        JudgeKind::Evidence => format!("evidence, {looks}"),
+        JudgeKind::Threshold => format!(
+            "threshold, {looks}, window {}, {} in a row, at least {} requests",
+            words::duration(judge.window),
+            judge.looks,
+            judge.min_requests
+        ),
+    };
+    let unproven = match plan.insufficient_traffic {
+        InsufficientTraffic::Rollback => "rolls back",
+        InsufficientTraffic::Hold => "waits for a person",
+        InsufficientTraffic::HealthOnly => "may pass on health alone",
+    };
+    [
+        format!("judge      {judge}"),
+        format!("no proof   a stage without proof by its deadline {unproven}"),
+        format!("prepare    ready within {}", words::duration(plan.prepare_deadline)),
+        format!("adopt      within {}", words::duration(plan.adopt_deadline)),
+        format!(
+            "takes      at least {}, at most {}",
+            words::duration(plan.least()),
+            words::duration(plan.most())
+        ),
+    ]
+    .join("\n")
+}

@@ -1,0 +1,143 @@
+//! `gate plan`: what a promotion would do, before it is done.
+
+use std::path::Path;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::chosen::{self, BUILT_IN, Chosen};
+use super::error::Error;
+use super::exit::Exit;
+use super::output::{Printer, plan as shown};
+use super::target::{Found, Target};
+use crate::host::client;
+use crate::host::protocol::{Answer, PolicyText, Promote, Request};
+use crate::plan::{LOCAL_DEFAULTS, Plan, Release};
+use crate::platform::local::app::App;
+use crate::policy::diagnostic::did_you_mean;
+
+pub(crate) const PLAN_SCHEMA: &str = "gate.plan/v1";
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// What is released: local/NAME or an app file
+    pub(crate) target: Target,
+    /// The new version: the name of a release in the app file
+    #[arg(long, value_name = "RELEASE")]
+    pub(crate) release: String,
+    /// A policy file, or a shipped policy: canary, blue-green, cautious, seed, all-conditions
+    #[arg(long, value_name = "FILE|NAME")]
+    pub(crate) policy: Option<String>,
+}
+
+/// A plan as programs read it.
+#[derive(Debug, Serialize)]
+struct PlanLine<'a> {
+    schema: &'static str,
+    hash: String,
+    least_s: f64,
+    most_s: f64,
+    #[serde(flatten)]
+    plan: &'a Plan,
+}
+
+pub(crate) async fn plan(printer: &Printer, args: PlanArgs) -> Result<Exit, Error> {
+    let named = chosen::named(printer, args.policy.as_deref())?;
+    let plan = match args.target.find(printer).await? {
+        Found::Served { socket, app, .. } => {
+            let promote = to_host(printer, &socket, &app, &args.release, named).await?;
+            ask(&socket, &app, promote).await?
+        }
+        Found::File { app, path } => of_file(printer, &app, &path, &args.release, named)?,
+    };
+    show(printer, &plan);
+    Ok(Exit::Done)
+}
+
+pub(crate) fn show(printer: &Printer, plan: &Plan) {
+    if printer.is_json() {
+        printer.object(&PlanLine {
+            schema: PLAN_SCHEMA,
+            hash: plan.hash(),
+            least_s: plan.least().as_secs_f64(),
+            most_s: plan.most().as_secs_f64(),
+            plan,
+        });
+    } else {
+        printer.answer(&shown::render(plan));
+    }
+}
+
+/// Returns the plan of an app that nobody serves yet. Pure but for the files that it names.
+pub(crate) fn of_file(
+    printer: &Printer,
+    app: &App,
+    path: &Path,
+    release: &str,
+    named: Option<Chosen>,
+) -> Result<Plan, Error> {
+    let (source, policy) = match for_file(printer, app, named)? {
+        Some(chosen) => (chosen.source, chosen.policy),
+        None => chosen::of_app(printer, app, path)?.unwrap_or_else(chosen::built_in),
+    };
+    let stable = release_of(app, &app.stable)?;
+    let release = release_of(app, release)?;
+    let target = format!("local/{}", app.name);
+    Ok(Plan::new(&policy, source, target, stable, release, LOCAL_DEFAULTS))
+}
+
+/// Returns the policy that goes before the app's own, or stands in for it; `None`: the app's own,
+/// or the built-in.
+pub(crate) fn for_file(
+    printer: &Printer,
+    app: &App,
+    named: Option<Chosen>,
+) -> Result<Option<Chosen>, Error> {
+    match (named, &app.policy) {
+        (Some(named), _) => Ok(Some(named)),
+        (None, Some(_)) => Ok(None),
+        (None, None) => chosen::of_working_directory(printer),
+    }
+}
+
+/// Returns the request to a host. Whether the app has a policy of its own only the host knows: it is
+/// asked where that matters.
+pub(crate) async fn to_host(
+    printer: &Printer,
+    socket: &Path,
+    app: &str,
+    release: &str,
+    named: Option<Chosen>,
+) -> Result<Promote, Error> {
+    let mut promote = request(release, named.as_ref().map(Chosen::wire));
+    if named.is_none()
+        && let Some(own) = chosen::of_working_directory(printer)?
+    {
+        let plan = ask(socket, app, promote.clone()).await?;
+        if plan.policy_source.starts_with(BUILT_IN) {
+            promote.policy = Some(own.wire());
+        }
+    }
+    Ok(promote)
+}
+
+pub(crate) fn request(release: &str, policy: Option<PolicyText>) -> Promote {
+    Promote { release: release.to_owned(), policy, by: super::me(), retry: None }
+}
+
+pub(crate) async fn ask(socket: &Path, app: &str, promote: Promote) -> Result<Plan, Error> {
+    match client::ask(socket, &Request::Plan(promote)).await {
+        Ok(Answer::Plan { plan }) => Ok(*plan),
+        Ok(answer) => Err(super::follow::unexpected(answer)),
+        Err(error) => Err(Error::unreachable(app, error)),
+    }
+}
+
+fn release_of(app: &App, name: &str) -> Result<Release, Error> {
+    let Some(spec) = app.releases.get(name) else {
+        let known: Vec<&str> = app.releases.keys().map(String::as_str).collect();
+        return Err(Error::user(format!("{} has no release `{name}`", app.name))
+            .hint(did_you_mean(name, &known)));
+    };
+    Ok(Release { name: name.to_owned(), hash: spec.hash(), irreversible: spec.irreversible })
+}
