@@ -163,7 +163,7 @@ async fn a_client_that_gives_up_is_no_error_of_the_revision() {
 #[tokio::test]
 async fn the_counters_are_what_the_clients_saw() {
     let proxy = before(app(|request: Request<Incoming>| async move {
-        let failing = request.uri().path().len() % 3 == 0;
+        let failing = request.uri().path().len().is_multiple_of(3);
         let status = if failing { 500 } else { 200 };
         Response::builder().status(status).body(text("x")).unwrap()
     }));
