@@ -36,8 +36,9 @@ pub(super) async fn drain(instance: &Arc<Instance>, grace: Grace) -> Drained {
         end(instance, Kind::Request, now + grace.requests),
         end(instance, Kind::Stream, now + grace.streams),
     );
-    // A request that became a stream after all streams had ended.
-    let late = instance.open(Kind::Stream);
+    // Requests that became streams after all streams had ended, beside those that are cut but
+    // not gone yet.
+    let late = instance.open(Kind::Stream).saturating_sub(cut_streams);
     close(instance).await;
     Drained { cut_requests, cut_streams: cut_streams + late }
 }

@@ -56,7 +56,7 @@ pub(super) async fn forward(
             }
             Some(_) | None => relay(delivered, &shared.limits),
         },
-        Err(response) => response,
+        Err(Refusal(status, words)) => answer::text(status, words),
     };
     if let Some(cookie) = choice.set_cookie {
         response.headers_mut().append(SET_COOKIE, cookie);
@@ -135,25 +135,26 @@ async fn deliver(
     choice: &Choice,
     request: Request<Upload>,
     arrived: Instant,
-) -> Result<Delivered, Response<Answer>> {
+) -> Result<Delivered, Refusal> {
     let mut exchange = Exchange::begin(&choice.instance, arrived);
-    let (request, otherwise) = match attempt(&choice.instance, request, limits).await {
-        Err(Missed::Unreachable(request)) if choice.otherwise.is_some() => {
+    match (attempt(&choice.instance, request, limits).await, &choice.otherwise) {
+        (Err(Missed::Unreachable(request)), Some(stable)) => {
             exchange.unanswered(StatusCode::BAD_GATEWAY, Failure::Connect);
-            (request, choice.otherwise.as_ref())
+            drop(exchange);
+            let exchange = Exchange::begin(stable, arrived);
+            conclude(exchange, attempt(stable, *request, limits).await)
         }
-        reached => return conclude(exchange, reached),
-    };
-    drop(exchange);
-    let Some(stable) = otherwise else { return Err(answer::nobody_serves()) };
-    let exchange = Exchange::begin(stable, arrived);
-    conclude(exchange, attempt(stable, *request, limits).await)
+        (reached, _) => conclude(exchange, reached),
+    }
 }
+
+/// What the client is told instead of an answer.
+struct Refusal(StatusCode, &'static str);
 
 fn conclude(
     mut exchange: Exchange,
     reached: Result<(Response<Incoming>, Line), Missed>,
-) -> Result<Delivered, Response<Answer>> {
+) -> Result<Delivered, Refusal> {
     let missed = match reached {
         Ok((response, line)) => {
             exchange.answered(response.status());
@@ -161,23 +162,23 @@ fn conclude(
         }
         Err(missed) => missed,
     };
-    let cut = exchange.is_cut();
     let (status, failure, words) = match missed {
-        Missed::Unreachable(_) if cut => (StatusCode::SERVICE_UNAVAILABLE, None, answer::CUT),
-        Missed::Broken if cut => (StatusCode::SERVICE_UNAVAILABLE, None, answer::CUT),
+        Missed::ClientStalled => (StatusCode::REQUEST_TIMEOUT, None, answer::STALLED),
+        Missed::ClientBroke => (StatusCode::BAD_REQUEST, None, answer::INCOMPLETE),
+        Missed::Unreachable(_) | Missed::Broken | Missed::Late if exchange.is_cut() => {
+            (StatusCode::SERVICE_UNAVAILABLE, None, answer::CUT)
+        }
         Missed::Unreachable(_) => {
             (StatusCode::BAD_GATEWAY, Some(Failure::Connect), answer::UNREACHABLE)
         }
         Missed::Broken => (StatusCode::BAD_GATEWAY, Some(Failure::Broken), answer::BROKEN),
         Missed::Late => (StatusCode::GATEWAY_TIMEOUT, Some(Failure::Timeout), answer::LATE),
-        Missed::ClientStalled => (StatusCode::REQUEST_TIMEOUT, None, answer::STALLED),
-        Missed::ClientBroke => (StatusCode::BAD_REQUEST, None, answer::INCOMPLETE),
     };
     match failure {
         Some(failure) => exchange.unanswered(status, failure),
         None => exchange.excused(status),
     }
-    Err(answer::text(status, words))
+    Err(Refusal(status, words))
 }
 
 /// Why there is no answer.

@@ -75,7 +75,7 @@ fn durations(to: &mut DescriptorEncoder<'_>, instances: &[Arc<Instance>]) -> fmt
     for instance in instances {
         let classes = instance.tally.classes();
         let bounds = instance.tally.bounds().iter().map(std::time::Duration::as_secs_f64);
-        let buckets = bounds.chain([f64::MAX]).zip(classes.iter().copied());
+        let buckets = bounds.chain([f64::INFINITY]).zip(classes.iter().copied());
         let buckets = buckets.collect::<Vec<_>>();
         let (sum, count) = (instance.tally.seconds(), classes.iter().sum());
         let labels = labels(instance, []);
