@@ -55,4 +55,8 @@ pub mod engine;
 
 pub mod host;
 
+pub mod load;
+
+pub mod example_app;
+
 pub mod cli;
