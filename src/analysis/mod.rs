@@ -253,7 +253,7 @@ pub fn bounds_ms(conditions: &[Condition]) -> Vec<f64> {
     ];
     for condition in conditions {
         if let Condition::ResponseTime { limit, .. } = condition {
-            bounds.push(limit.as_secs_f64() * 1000.0);
+            bounds.push(limit.as_nanos() as f64 / 1e6);
         }
     }
     bounds.sort_by(f64::total_cmp);

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::{BLOCK_TOLERANCE, Block, blocks_in};
 use super::config::{
-    ALPHA, BLOCK_S, BOUNDS_MAX, HEALTH_MAX_S, HEALTH_S, MAX_GAP_S, MAX_INTERVAL_S, PHI_SECONDS,
-    STAGES_MAX, STALE_S,
+    ALPHA, BLOCK_S, HEALTH_MAX_S, HEALTH_S, MAX_GAP_S, MAX_INTERVAL_S, PHI_SECONDS, STAGES_MAX,
+    STALE_S,
 };
 use super::counters::{Arm, LastSamples};
 use super::limits::{Limits, Refused};
@@ -87,7 +87,7 @@ impl Judge {
     pub fn new(policy: &[Condition], header: &Header) -> Result<Self, Refused> {
         header.check()?;
         let limits = Limits::read(policy)?;
-        check_bounds(&limits, &header.bounds_ms)?;
+        limits.check_bounds(&header.bounds_ms)?;
         let source = header.source_interval_s.unwrap_or(0.0);
         let block_s = BLOCK_S.max(header.interval_s).max(source);
         if block_s > MAX_INTERVAL_S {
@@ -149,7 +149,7 @@ impl Judge {
             return None;
         };
         if self.done.is_none() {
-            let before = (at / self.block_s - BLOCK_TOLERANCE).ceil() as i64 - 1;
+            let before = ((at / self.block_s - BLOCK_TOLERANCE).ceil() as i64).saturating_sub(1);
             self.done = Some(if at <= 0.0 { before } else { 0 });
         }
         if at > 0.0 {
@@ -302,7 +302,7 @@ impl Judge {
         }
     }
 
-    fn verdict_line(&self, looked: &Looked) -> VerdictLine {
+    pub(super) fn verdict_line(&self, looked: &Looked) -> VerdictLine {
         let Judged { log_e, parts, may_pass, no_data, reason, .. } = looked.judged;
         let verdict = match (&self.breach, may_pass) {
             (Some(_), _) => Word::Breach,
@@ -331,26 +331,6 @@ impl Judge {
 
     pub(super) fn errors_phi(&self) -> f64 {
         self.base.errors.phi()
-    }
-}
-
-fn check_bounds(limits: &Limits, bounds: &[f64]) -> Result<(), Refused> {
-    let rising = bounds.windows(2).all(|pair| pair[0] < pair[1]);
-    let positive = bounds.iter().all(|b| b.is_finite() && *b > 0.0);
-    if !rising || !positive || bounds.len() > BOUNDS_MAX {
-        return Err(Refused::Bounds { max: BOUNDS_MAX });
-    }
-    let (Some(first), Some(last)) = (bounds.first(), bounds.last()) else {
-        return if limits.want_latency() { Err(Refused::TooFewBounds) } else { Ok(()) };
-    };
-    if limits.want_latency() && bounds.len() < 2 {
-        return Err(Refused::TooFewBounds);
-    }
-    match limits.latency {
-        Some(latency) if !(*first..=*last).contains(&latency.limit) => {
-            Err(Refused::NoBoundsAround { limit_ms: latency.limit })
-        }
-        Some(_) | None => Ok(()),
     }
 }
 

@@ -1,9 +1,12 @@
 //! What a policy asks of this judge, checked.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::config::{
-    DISASTER_THETA, DISASTER_THETA_MAX, Q_DISASTER, SHARE_THETA, TOL_ERR_RATIO, TOL_LAT_RATIO,
+    BOUNDS_MAX, DISASTER_THETA, DISASTER_THETA_MAX, Q_DISASTER, SHARE_THETA, TOL_ERR_RATIO,
+    TOL_LAT_RATIO,
 };
 use super::parts::{Part, Parts};
 use crate::policy::Condition;
@@ -141,30 +144,17 @@ impl Limits {
 
     fn state(&mut self, condition: &Condition) -> Result<(), Refused> {
         let text = condition.to_string();
-        let need = |ok: bool, rule| {
-            if ok {
-                Ok(())
-            } else {
-                Err(Refused::OutOfRange { condition: condition.to_string(), rule })
-            }
-        };
+        if let Some(rule) = broken_rule(condition) {
+            return Err(Refused::OutOfRange { condition: text, rule });
+        }
         let kind = match condition {
             Condition::ErrorRate { limit } => {
-                need(
-                    *limit > 0.0 && *limit <= ERROR_MAX,
-                    "an error limit lies above 0 % and at most at 90 %",
-                )?;
                 self.error = Some(*limit);
                 Kind::Error
             }
             Condition::ResponseTime { quantile, limit } => {
-                let limit = limit.as_secs_f64() * 1000.0;
-                need(limit > 0.0, "a limit of the response time lies above 0 ms")?;
-                need(
-                    quantile.fraction() >= QUANTILE_MIN,
-                    "the lowest quantile with a limit is p10",
-                )?;
-                self.latency = Some(QuantileLimit { q: quantile.fraction(), limit });
+                self.latency =
+                    Some(QuantileLimit { q: quantile.fraction(), limit: milliseconds(*limit) });
                 Kind::Latency
             }
             Condition::HealthCheckFailures { limit } => {
@@ -172,17 +162,14 @@ impl Limits {
                 Kind::Health
             }
             Condition::ErrorRateRatio { ratio } => {
-                need(RATIOS.contains(ratio), "a ratio lies between 1.05 and 10")?;
                 self.error_ratio = Some(*ratio);
                 Kind::ErrorRatio
             }
             Condition::ResponseTimeRatio { quantile, ratio } => {
-                need(RATIOS.contains(ratio), "a ratio lies between 1.05 and 10")?;
                 self.latency_ratio = Some(QuantileLimit { q: quantile.fraction(), limit: *ratio });
                 Kind::LatencyRatio
             }
             Condition::TrafficShare { factor } => {
-                need(*factor > 0.0 && *factor < 1.0, "the factor lies between 0 and 1")?;
                 self.share = Some(*factor);
                 Kind::Share
             }
@@ -193,6 +180,28 @@ impl Limits {
         }
         self.stated.push(Stated { kind, text });
         Ok(())
+    }
+
+    /// # Errors
+    /// Latency bounds that make no sense, or that the limits can't be judged with.
+    pub(super) fn check_bounds(&self, bounds: &[f64]) -> Result<(), Refused> {
+        let rising = bounds.windows(2).all(|pair| pair[0] < pair[1]);
+        let positive = bounds.iter().all(|b| b.is_finite() && *b > 0.0);
+        if !rising || !positive || bounds.len() > BOUNDS_MAX {
+            return Err(Refused::Bounds { max: BOUNDS_MAX });
+        }
+        let (Some(first), Some(last)) = (bounds.first(), bounds.last()) else {
+            return if self.want_latency() { Err(Refused::TooFewBounds) } else { Ok(()) };
+        };
+        if self.want_latency() && bounds.len() < 2 {
+            return Err(Refused::TooFewBounds);
+        }
+        match self.latency {
+            Some(latency) if !(*first..=*last).contains(&latency.limit) => {
+                Err(Refused::NoBoundsAround { limit_ms: latency.limit })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     pub(super) const fn want_latency(&self) -> bool {
@@ -227,4 +236,31 @@ impl Limits {
     pub(super) fn stated_for(&self, part: Part) -> Option<&Stated> {
         self.stated.iter().find(|stated| stated.kind.parts().contains(&part))
     }
+}
+
+/// The rule that a condition's number breaks, if it does.
+fn broken_rule(condition: &Condition) -> Option<&'static str> {
+    let (ok, rule) = match condition {
+        Condition::ErrorRate { limit } => (
+            *limit > 0.0 && *limit <= ERROR_MAX,
+            "an error limit lies above 0 % and at most at 90 %",
+        ),
+        Condition::ResponseTime { quantile, limit } => (
+            !limit.is_zero() && quantile.fraction() >= QUANTILE_MIN,
+            "a limit of the response time lies above 0 ms, its quantile at p10 or higher",
+        ),
+        Condition::ErrorRateRatio { ratio } | Condition::ResponseTimeRatio { ratio, .. } => {
+            (RATIOS.contains(ratio), "a ratio lies between 1.05 and 10")
+        }
+        Condition::TrafficShare { factor } => {
+            (*factor > 0.0 && *factor < 1.0, "the factor lies between 0 and 1")
+        }
+        Condition::HealthCheckFailures { .. } | Condition::Query { .. } => return None,
+    };
+    (!ok).then_some(rule)
+}
+
+/// By way of seconds, 1001 ms would become 1000.9999999999999.
+fn milliseconds(limit: Duration) -> f64 {
+    limit.as_nanos() as f64 / 1e6
 }

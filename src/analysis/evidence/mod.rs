@@ -27,7 +27,7 @@
 //! | [`likelihood`], [`mixture`], [`onset`] | one bet; bets on an unknown beginning |
 //! | [`relative`], [`absolute`], [`latency`], [`share`], [`health`] | the kinds of trouble |
 //! | [`pass`] | proof that limits hold |
-//! | [`parts`], [`process`] | one block: all bets, one number, one reason |
+//! | [`process`], [`parts`], [`weighing`] | one block: all bets, one number, one reason |
 //! | [`judge`], [`live`], [`readings`] | looks, blocks, stages; words for people |
 //!
 //! Pure and synchronous: no clock, no I/O. The state is plain data of bounded size.
@@ -61,6 +61,7 @@ mod pass;
 
 mod parts;
 mod process;
+mod weighing;
 
 mod judge;
 mod live;
