@@ -1,6 +1,6 @@
 //! Files that survive a crash at any instruction, a full disk and a second process.
 //!
-//! **Contract.** After [`write`] or [`save`] has returned `Ok`, the new generation is on disk. At
+//! **Contract.** After [`write()`] or [`save`] has returned `Ok`, the new generation is on disk. At
 //! every instant before, during and after, a crash leaves at least one whole generation: the new
 //! file is complete and synced before it takes the old one's name, and the old one stays as
 //! `NAME.1`. A file that can't be trusted is never half believed: [`load`] goes back to the
@@ -107,7 +107,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
 /// A generation that is damaged is not kept: it must not push out the whole one before it.
 ///
 /// # Errors
-/// As [`write`]; a value that has no JSON form (a map with keys that are no strings) as well.
+/// As [`write()`]; a value that has no JSON form (a map with keys that are no strings) as well.
 pub fn save<T: Serialize>(path: &Path, schema: Schema, value: &T) -> Result<(), WriteError> {
     let bytes = seal(schema, value).map_err(|source| WriteError {
         step: Step::WriteNew.words(),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::QUEUE_RECORDS_MAX;
 
@@ -27,6 +27,13 @@ struct State {
     failure: Option<String>,
     closing: bool,
     ended: bool,
+}
+
+struct Next {
+    seq: u64,
+    line: Arc<[u8]>,
+    /// The queue was closed before this try began.
+    is_last_try: bool,
 }
 
 /// What a wait for the disk came to.
@@ -104,18 +111,15 @@ impl Queue {
     }
 
     fn run(&self, mut put: impl FnMut(&[u8]) -> io::Result<()>) {
-        while let Some((seq, line)) = self.next() {
-            let result = put(&line);
+        while let Some(next) = self.next() {
+            let result = put(&next.line);
             let mut state = self.lock();
-            match result {
-                Ok(()) => {
-                    state.lines.pop_front();
-                    state.unwritten_from = seq + 1;
-                    state.failure = None;
-                }
-                Err(error) => state.failure = Some(error.to_string()),
+            state.failure = result.err().map(|error| error.to_string());
+            if state.failure.is_none() {
+                state.lines.pop_front();
+                state.unwritten_from = next.seq + 1;
             }
-            let gives_up = state.closing && state.failure.is_some();
+            let gives_up = next.is_last_try && state.failure.is_some();
             self.changed.notify_all();
             if gives_up {
                 break;
@@ -128,29 +132,25 @@ impl Queue {
     }
 
     /// Waits for a line; `None`: closed, and all is written.
-    fn next(&self) -> Option<(u64, Arc<[u8]>)> {
+    fn next(&self) -> Option<Next> {
         let failed = |state: &mut State| state.failure.is_some() && !state.closing;
         let mut state = self.wait_while(self.lock(), RETRY_AFTER, failed);
         while state.lines.is_empty() && !state.closing {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.lines.front().cloned()
+        let is_last_try = state.closing;
+        state.lines.front().cloned().map(|(seq, line)| Next { seq, line, is_last_try })
     }
 
     /// Waits in real time, because the disk is real.
     fn wait_while<'a>(
         &self,
-        mut state: MutexGuard<'a, State>,
+        state: MutexGuard<'a, State>,
         limit: Duration,
-        holds: impl Fn(&mut State) -> bool,
+        holds: impl FnMut(&mut State) -> bool,
     ) -> MutexGuard<'a, State> {
-        let began = Instant::now();
-        while holds(&mut state) {
-            let Some(left) = limit.checked_sub(began.elapsed()) else { break };
-            state =
-                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        state
+        let waited = self.changed.wait_timeout_while(state, limit, holds);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
