@@ -180,3 +180,22 @@ impl History for Memory {
 }
 
 pub mod journal;
+
+impl<H: History + Send> History for &mut H {
+    fn record(
+        &mut self,
+        at: DateTime<Utc>,
+        record: Record,
+        urgency: Urgency,
+    ) -> impl Future<Output = Result<(), HistoryError>> + Send {
+        (**self).record(at, record, urgency)
+    }
+
+    fn asks(&mut self) -> impl Future<Output = Asks> + Send {
+        (**self).asks()
+    }
+
+    fn asked(&mut self) -> impl Future<Output = ()> + Send {
+        (**self).asked()
+    }
+}

@@ -1,12 +1,371 @@
 //! The local platform's long-lived process: supervisor, proxy, and the engine of its promotions.
 //!
 //! It runs where the platform is, so a client that dies changes nothing. Clients talk to it in JSON
-//! lines over a Unix socket ([`protocol`]).
+//! lines over a Unix socket ([`protocol`]). A host that was killed finds what it had begun: the
+//! processes, the share, and the promotion, which it goes on with before anybody asks.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+
+use crate::clock::{Clock, SystemClock};
+use crate::durable::{Lock, LockError};
+use crate::engine::Promotion;
+use crate::history::{AskedFor, History, Record, Urgency, journal};
+use crate::platform::local::app::{App, ReleaseSpec};
+use crate::platform::local::{Home, Local, LocalError};
+use crate::published::{LastResult, ResultLine};
+use crate::rollout::Ask;
 
 pub mod client;
 
 pub mod protocol;
 
+mod serve;
+
+mod running;
+
+mod admission;
+
+pub mod diary;
+
 pub mod paths;
 
 mod socket;
+
+use admission::Admitted;
+use diary::Diary;
+use paths::Paths;
+use running::Running;
+
+/// A promotion starts only on a stable that is ready; a host that has just come up is given so long.
+const STABLE_READY_MAX: Duration = Duration::from_secs(60);
+
+/// What a stop waits for so that the newest state is on disk.
+const SAVED_MAX: Duration = Duration::from_secs(2);
+
+/// What a host is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub paths: Paths,
+    /// This binary.
+    pub gate: PathBuf,
+    /// As long as one command: starts from the app file's stable, and leaves only its history.
+    pub embedded: bool,
+}
+
+/// What a host can't do, in words for the user, and the exit code that it means.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct HostError {
+    pub exit_code: u8,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+/// A running host.
+#[derive(Debug)]
+pub struct Host {
+    shared: Arc<Shared>,
+    socket: PathBuf,
+    listener: UnixListener,
+    alarms: Vec<String>,
+    _lock: Lock,
+}
+
+/// What the tasks of all clients share.
+#[derive(Debug)]
+struct Shared {
+    local: Local,
+    clock: SystemClock,
+    history: PathBuf,
+    embedded: bool,
+    running: Mutex<Option<Running>>,
+    /// One promotion begins at a time.
+    beginning: tokio::sync::Mutex<()>,
+}
+
+impl Host {
+    /// Comes up: processes, proxy, socket; and goes on with a promotion that was begun before.
+    ///
+    /// # Errors
+    /// Another host serves this app, an address is taken, or a folder can't be written.
+    pub async fn start(app: App, options: Options) -> Result<Self, HostError> {
+        let Options { paths, gate, embedded } = options;
+        let folder = paths.app(&app.name);
+        let history = paths.history(&app.name);
+        for directory in [&folder, &history] {
+            make_private(directory).map_err(|error| cannot_make(directory, &error))?;
+        }
+        let lock = Lock::take(&paths.lock(&app.name)).map_err(|error| busy(&app, &error))?;
+        let socket = paths.socket(&app.name);
+        let listener = socket::listen(&socket).map_err(|error| cannot_make(&socket, &error))?;
+        let clock = SystemClock::start();
+        let home = Home { gate, folder, embedded };
+        let (local, alarms) = Local::open(app, home, clock.clone()).map_err(HostError::from)?;
+        let shared = Arc::new(Shared {
+            local,
+            clock,
+            history,
+            embedded,
+            running: Mutex::new(None),
+            beginning: tokio::sync::Mutex::new(()),
+        });
+        let mut host = Self { shared, socket, listener, alarms, _lock: lock };
+        host.take_up();
+        Ok(host)
+    }
+
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Where users connect, as bound.
+    #[must_use]
+    pub fn users(&self) -> SocketAddr {
+        self.shared.local.users()
+    }
+
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.shared.local.admin()
+    }
+
+    /// Returns what people should hear of the start.
+    #[must_use]
+    pub fn alarms(&self) -> &[String] {
+        &self.alarms
+    }
+
+    /// Serves clients until it is asked to stop. The applications go on, for the next start.
+    pub async fn run(&self, stop: impl Future<Output = ()>) {
+        tokio::select! {
+            () = serve::serve(&self.shared, &self.listener) => {}
+            () = stop => {}
+        }
+        self.shared.local.saved(SAVED_MAX).await;
+    }
+
+    /// Makes traffic safe, ends every process, and leaves nothing but history.
+    pub async fn shut_down(self) {
+        let running = self.shared.running();
+        if let Some(running) = running {
+            let _ = self
+                .shared
+                .ask(&running, AskedFor::Abort, "gate", Some("the host is stopped"))
+                .await;
+            let mut result = running.result.clone();
+            let ended = result.wait_for(Option::is_some);
+            let _ = tokio::time::timeout(running.plan.rollback_drain + SAVED_MAX, ended).await;
+        }
+        self.shared.local.end(SAVED_MAX).await;
+        self.shared.local.saved(SAVED_MAX).await;
+        // A socket that stays is in nobody's way: the next host replaces it.
+        let _ = std::fs::remove_file(&self.socket);
+    }
+
+    /// Goes on with the promotion that an earlier host had begun. If it was on its way back, its
+    /// share is 0 before anything else happens.
+    fn take_up(&mut self) {
+        let stored = self.shared.local.stored();
+        let Some(id) = stored.promotion else { return };
+        let taken = Diary::open(&self.shared.history, &id);
+        let (diary, wishes, folded, repair) = match taken {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.alarms.push(format!(
+                    "promotion {id} can't be taken up: {error}; its share goes to 0"
+                ));
+                return self.shared.local.share_to_zero();
+            }
+        };
+        if !repair.is_clean() {
+            self.alarms.push(format!("the journal of {id} was damaged, and repaired"));
+        }
+        let Some(folded) = folded.filter(|folded| folded.outcome.is_none()) else {
+            self.shared.local.share_to_zero();
+            return self.shared.local.note_promotion(None);
+        };
+        if folded.state.back.is_some() || folded.asks.abort.is_some() {
+            self.shared.local.share_to_zero();
+        }
+        let spec = stored
+            .candidate
+            .map(|candidate| candidate.spec)
+            .or_else(|| self.shared.local.app().releases.get(&folded.plan.release.name).cloned());
+        let Some(spec) = spec else {
+            self.alarms.push(format!("promotion {id}: nobody knows how its release is started"));
+            self.shared.local.share_to_zero();
+            return self.shared.local.note_promotion(None);
+        };
+        let by = folded.by.clone();
+        self.alarms.push(format!("going on with promotion {id} of {}", folded.plan.release.name));
+        self.shared.run(Promotion::resume(folded), spec, diary, wishes, by);
+    }
+}
+
+impl Shared {
+    fn running(&self) -> Option<Running> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.clone().filter(|running| running.result.borrow().is_none())
+    }
+
+    /// Begins a promotion, or says why not.
+    async fn begin(
+        self: &Arc<Self>,
+        admitted: Admitted,
+        by: String,
+        retry: Option<String>,
+    ) -> Result<Running, Box<ResultLine>> {
+        let _alone = self.beginning.lock().await;
+        let Admitted { plan, spec } = admitted;
+        if let Some(running) = self.running() {
+            return Err(Box::new(is_busy(&plan, &running)));
+        }
+        let now = self.clock.now();
+        if let Some(line) = admission::refusal(&plan, &self.local.stored(), retry.as_deref(), now) {
+            return Err(Box::new(line));
+        }
+        let refused = |reason: String| Box::new(not_possible(&plan, reason));
+        if !self.local.stable_settled(STABLE_READY_MAX).await {
+            let why = self.local.stable_trouble().map(|why| format!(": {why}")).unwrap_or_default();
+            return Err(refused(format!("stable ({}) is not ready{why}", plan.stable.name)));
+        }
+        let id = new_id(now);
+        let by_whom = by.clone();
+        let opened = Diary::open(&self.history, &id).map_err(|error| refused(error.to_string()))?;
+        let (mut diary, wishes, _, _) = opened;
+        let started = Record::Started { id: id.clone(), by, plan: Box::new(plan.clone()) };
+        let recorded = diary.record(now, started, Urgency::First).await;
+        recorded.map_err(|error| refused(error.to_string()))?;
+        let promotion = Promotion::new(id.clone(), plan.clone(), now)
+            .map_err(|error| refused(error.to_string()))?;
+        self.local.lift_quarantine(&plan.release.hash);
+        self.local.note_promotion(Some(id));
+        self.local.saved(SAVED_MAX).await;
+        Ok(self.run(promotion, spec, diary, wishes, by_whom))
+    }
+
+    fn run(
+        self: &Arc<Self>,
+        promotion: Promotion,
+        spec: ReleaseSpec,
+        diary: Diary,
+        wishes: diary::Wishes,
+        by: String,
+    ) -> Running {
+        let history = self.history.clone();
+        let tidy = move |_: &ResultLine| {
+            // A journal too many is no reason to fail.
+            let _ = journal::prune(&history, journal::JOURNALS_PER_TARGET_MAX);
+        };
+        let local = self.local.clone();
+        let clock = self.clock.clone();
+        let running = Running::start(local, promotion, spec, diary, wishes, by, clock, tidy);
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running.clone());
+        running
+    }
+
+    /// Returns how the newest promotion that has ended did.
+    fn last(&self) -> Option<LastResult> {
+        let newest = journal::list(&self.history).ok()?.into_iter().take(2);
+        newest.filter_map(|listed| last_result(&listed.path)).next()
+    }
+
+    /// Tells the promotion what somebody asks; returns once it is recorded.
+    async fn ask(
+        &self,
+        running: &Running,
+        what: AskedFor,
+        by: &str,
+        reason: Option<&str>,
+    ) -> Result<(), HostError> {
+        let ask =
+            Ask { at: self.clock.now(), by: by.to_owned(), reason: reason.map(ToOwned::to_owned) };
+        let (heard, hears) = tokio::sync::oneshot::channel();
+        let over = || HostError {
+            exit_code: 7,
+            message: format!("promotion {} has just ended", running.id),
+            hint: None,
+        };
+        running.wishes.send(diary::Wish { what, ask, heard }).await.map_err(|_| over())?;
+        hears.await.map_err(|_| over())
+    }
+}
+
+fn last_result(path: &Path) -> Option<LastResult> {
+    let (entries, _) = journal::read(path).ok()?;
+    let at = entries.last()?.at;
+    let folded = diary::fold_entries(&entries)?;
+    let outcome = folded.outcome?;
+    let (release, reason) = (folded.plan.release.name, outcome.reason);
+    Some(LastResult { id: folded.id, release, result: outcome.result, reason, at })
+}
+
+fn is_busy(plan: &crate::plan::Plan, running: &Running) -> ResultLine {
+    let since = running.started.format("%Y-%m-%d %H:%M:%S UTC");
+    let reason = format!(
+        "another promotion runs: {} of {}, by {} since {since}",
+        running.id, running.plan.release.name, running.by
+    );
+    let mut line = not_possible(plan, reason);
+    line.next = Some(format!("gate status {}", plan.target));
+    line
+}
+
+fn not_possible(plan: &crate::plan::Plan, reason: String) -> ResultLine {
+    let (stable, release) = (&plan.stable.name, &plan.release.name);
+    let refused = crate::rollout::ResultWord::Refused;
+    ResultLine::not_started(&plan.target, refused, 7, stable, release, reason, None)
+}
+
+/// Returns a name that sorts by time and is unlike any other.
+fn new_id(now: chrono::DateTime<chrono::Utc>) -> String {
+    let mut random = [0; 3];
+    // Without randomness the time alone has to do.
+    let _ = getrandom::fill(&mut random);
+    let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{random}", now.format("%Y%m%d-%H%M%S"))
+}
+
+fn make_private(directory: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+fn cannot_make(path: &Path, error: &std::io::Error) -> HostError {
+    HostError {
+        exit_code: 6,
+        message: format!("can't make {}: {error}", path.display()),
+        hint: Some("gate keeps its state there; GATE_STATE_DIR names another folder".into()),
+    }
+}
+
+fn busy(app: &App, error: &LockError) -> HostError {
+    HostError {
+        exit_code: 7,
+        message: format!("another gate serves {}: {error}", app.name),
+        hint: Some(format!("gate status local/{}", app.name)),
+    }
+}
+
+impl From<LocalError> for HostError {
+    fn from(error: LocalError) -> Self {
+        let (exit_code, hint) = match &error {
+            LocalError::Listen { .. } => {
+                (6, Some("stop what listens there, or name another address in the app file"))
+            }
+            LocalError::NoSuchRelease { .. } => (2, None),
+            LocalError::Random => (6, None),
+        };
+        let message = match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        Self { exit_code, message, hint: hint.map(ToOwned::to_owned) }
+    }
+}

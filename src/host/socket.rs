@@ -16,7 +16,7 @@ pub(super) async fn connect(path: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(short).await
 }
 
-pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
+fn bind(path: &Path) -> io::Result<UnixListener> {
     let (short, _directory) = shorten(path)?;
     UnixListener::bind(short)
 }
@@ -32,4 +32,18 @@ fn shorten(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
     let directory = File::open(directory)?;
     let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
     Ok((short, Some(directory)))
+}
+
+/// Listens at a path for which the caller holds the lock: what is there is left over. Nobody but the
+/// user may connect, from the first moment on.
+pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    // The folder is private (0700), so the moment before the mode is set lets nobody in.
+    let listener = bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
 }

@@ -1,0 +1,182 @@
+//! The promotion that runs: its engine in a task of its own, and everybody who follows it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{broadcast, watch};
+
+use super::diary::{Diary, Wishes};
+use super::protocol::Answer;
+use crate::analysis::{Judgement, Look};
+use crate::clock::{Clock, SystemClock};
+use crate::engine::{Promotion, Seams, Turn};
+use crate::history::{History, Record, Urgency};
+use crate::plan::Plan;
+use crate::platform::local::app::ReleaseSpec;
+use crate::platform::local::stored::Quarantined;
+use crate::platform::local::{Drains, Local};
+use crate::published::{EventLine, PromotionStatus, ResultLine, Standing, StatusLine};
+use crate::rollout::{Outcome, ResultWord};
+
+/// Answers that a slow follower may be behind before it misses some.
+const FOLLOWERS_BEHIND_MAX: usize = 1024;
+
+/// A handle on the promotion that runs.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    pub(super) id: String,
+    pub(super) by: String,
+    pub(super) plan: Arc<Plan>,
+    pub(super) started: DateTime<Utc>,
+    pub(super) wishes: Wishes,
+    answers: broadcast::Sender<Answer>,
+    newest: Arc<Mutex<Option<PromotionStatus>>>,
+    pub(super) result: watch::Receiver<Option<ResultLine>>,
+}
+
+impl Running {
+    /// Starts the engine, at the beginning or where the records left it.
+    pub(super) fn start(
+        local: Local,
+        mut promotion: Promotion,
+        spec: ReleaseSpec,
+        mut diary: Diary,
+        wishes: Wishes,
+        by: String,
+        clock: SystemClock,
+        ended: impl FnOnce(&ResultLine) + Send + 'static,
+    ) -> Self {
+        let (answers, _) = broadcast::channel(FOLLOWERS_BEHIND_MAX);
+        let (told, result) = watch::channel(None);
+        let running = Self {
+            id: promotion.id.clone(),
+            by,
+            plan: Arc::new(promotion.plan.clone()),
+            started: promotion.state.started,
+            wishes,
+            answers,
+            newest: Arc::default(),
+            result,
+        };
+        let shown = running.clone();
+        tokio::spawn(async move {
+            let plan = &promotion.plan;
+            let drains = Drains { promoted: plan.drain, rolled_back: plan.rollback_drain };
+            let platform = local.target(plan.release.clone(), spec, drains);
+            let evidence = platform.clone();
+            let mut newest_look = None;
+            let outcome = {
+                let mut seams =
+                    Seams { platform, evidence, clock: clock.clone(), history: &mut diary };
+                let watching = local.clone();
+                promotion
+                    .run(&mut seams, |turn| shown.show(&watching, turn, &mut newest_look))
+                    .await
+            };
+            if outcome.result == ResultWord::RolledBack {
+                local.condemn(quarantined(&promotion, &outcome, clock.now()));
+            }
+            local.note_promotion(None);
+            let line = shown.finish(&outcome);
+            let record = Record::Finished { outcome: Box::new(outcome) };
+            // What it says is true without it: the state before it is terminal already.
+            let _ = diary.record(clock.now(), record, Urgency::WayBack).await;
+            ended(&line);
+            told.send_replace(Some(line));
+        });
+        running
+    }
+
+    /// Follows it: what is known now, and everything from here on.
+    pub(super) fn follow(&self) -> (Option<PromotionStatus>, broadcast::Receiver<Answer>) {
+        (self.newest(), self.answers.subscribe())
+    }
+
+    pub(super) fn newest(&self) -> Option<PromotionStatus> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn show(&self, local: &Local, turn: &Turn<'_>, newest: &mut Option<(Look, Judgement)>) {
+        if let Some((look, judgement)) = turn.look {
+            *newest = Some((look.clone(), judgement.clone()));
+        }
+        let mut status = PromotionStatus::new(&Standing {
+            id: &self.id,
+            by: &self.by,
+            plan: turn.plan,
+            state: turn.state,
+            waiting: turn.waiting,
+            world: turn.world,
+            look: newest.as_ref().map(|(look, judgement)| (look, judgement)),
+            now: turn.at,
+        });
+        for event in turn.events {
+            let line = EventLine::new(&self.id, &turn.plan.target, event);
+            // Nobody has to listen.
+            let _ = self.answers.send(Answer::Event { line });
+        }
+        let told = Self::is_news(&self.newest(), &status) || turn.look.is_some();
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(status.clone());
+        if told {
+            if turn.look.is_none() {
+                status.sample = None;
+            }
+            let line = Box::new(status_line(local, Some(status), turn.at));
+            let _ = self.answers.send(Answer::Status { line });
+        }
+    }
+
+    /// Polls that show nothing new are not told.
+    fn is_news(before: &Option<PromotionStatus>, now: &PromotionStatus) -> bool {
+        before.as_ref().is_none_or(|before| {
+            (&before.phase, before.stage, before.seen, &before.trouble)
+                != (&now.phase, now.stage, now.seen, &now.trouble)
+                || before.waiting.for_what != now.waiting.for_what
+        })
+    }
+
+    fn finish(&self, outcome: &Outcome) -> ResultLine {
+        let mut line = ResultLine::new(&self.id, &self.plan.target, outcome.clone());
+        line.next = Some(next_command(&self.id, &self.plan, outcome.result));
+        line
+    }
+}
+
+/// Returns where a target stands, with or without a promotion.
+pub(super) fn status_line(
+    local: &Local,
+    promotion: Option<PromotionStatus>,
+    now: DateTime<Utc>,
+) -> StatusLine {
+    StatusLine {
+        schema: crate::published::STATUS_SCHEMA.into(),
+        at: now,
+        target: format!("local/{}", local.app().name),
+        stable_revision: local.stored().stable.release.name,
+        stable_ready: local.stable_ready(),
+        promotion,
+        last: None,
+    }
+}
+
+fn quarantined(promotion: &Promotion, outcome: &Outcome, at: DateTime<Utc>) -> Quarantined {
+    Quarantined {
+        release: promotion.plan.release.clone(),
+        cause: outcome.reason.clone(),
+        at,
+        promotion: promotion.id.clone(),
+    }
+}
+
+fn next_command(id: &str, plan: &Plan, result: ResultWord) -> String {
+    let target = &plan.target;
+    match result {
+        ResultWord::Promoted | ResultWord::Unchanged => format!("gate history {target} --id {id}"),
+        ResultWord::RolledBack => format!("gate history {target} --id {id}"),
+        ResultWord::Aborted
+        | ResultWord::Superseded
+        | ResultWord::Inconclusive
+        | ResultWord::Refused => format!("gate promote {target} --release {}", plan.release.name),
+        ResultWord::Error => format!("gate status {target}"),
+    }
+}
