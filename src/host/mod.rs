@@ -82,7 +82,6 @@ struct Shared {
     local: Local,
     clock: SystemClock,
     history: PathBuf,
-    embedded: bool,
     running: Mutex<Option<Running>>,
     /// One promotion begins at a time.
     beginning: tokio::sync::Mutex<()>,
@@ -110,7 +109,6 @@ impl Host {
             local,
             clock,
             history,
-            embedded,
             running: Mutex::new(None),
             beginning: tokio::sync::Mutex::new(()),
         });
@@ -142,9 +140,12 @@ impl Host {
     }
 
     /// Serves clients until it is asked to stop. The applications go on, for the next start.
-    pub async fn run(&self, stop: impl Future<Output = ()>) {
+    ///
+    /// `tell` gets what people should hear meanwhile, such as a disk that can't be written.
+    pub async fn run(&self, stop: impl Future<Output = ()>, tell: impl FnMut(&str)) {
         tokio::select! {
             () = serve::serve(&self.shared, &self.listener) => {}
+            () = self.shared.local.tell_troubles(tell) => {}
             () = stop => {}
         }
         self.shared.local.saved(SAVED_MAX).await;

@@ -203,6 +203,23 @@ impl Local {
         self.inner.saver.saved(limit).await;
     }
 
+    /// Tells of every change in the trouble with writing the state; never returns.
+    pub async fn tell_troubles(&self, mut tell: impl FnMut(&str)) {
+        let mut written = self.inner.saver.written();
+        let mut known = None;
+        while written.changed().await.is_ok() {
+            let trouble = written.borrow_and_update().trouble.clone();
+            match &trouble {
+                Some(what) if trouble != known => {
+                    tell(&format!("the state can't be written: {what}"))
+                }
+                None if known.is_some() => tell("the state can be written again"),
+                Some(_) | None => {}
+            }
+            known = trouble;
+        }
+    }
+
     /// Ends everything: users first, then the processes. For an embedded run, and for a host that is
     /// stopped by a person.
     pub async fn end(&self, drain: Duration) {
