@@ -14,7 +14,7 @@ const RUNS: u32 = 3000;
 
 fn main() {
     let text = include_bytes!("../policies/canary.yaml");
-    let mut policy = gate::policy::read("policies/canary.yaml".as_ref(), text).unwrap().policy;
+    let mut policy = gate::policy::read("policies/canary.yaml".as_ref(), text).unwrap().value;
     policy.evidence.judge = gate::policy::JudgeKind::Threshold;
     let release =
         |name: &str| Release { name: name.into(), hash: name.into(), irreversible: false };

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::shape::APP;
 use super::*;
+use crate::evidence::probe::{Http, Kind, Probe};
 
 const CHECKOUT: &str = include_str!("../../../../examples/local/checkout.yaml");
 const COMPLETE: &str = include_str!("../../../../tests/policies/complete-app.yaml");
@@ -48,7 +49,7 @@ fn the_example_reads_without_a_warning() {
     assert_eq!(shares, [1000, 5000, 10_000]);
     assert!(policy.stages.iter().all(|s| s.hold == Some(Duration::from_secs(30))));
     assert_eq!(policy.evidence.interval, Some(Duration::from_secs(5)));
-    assert_eq!(app.probes.judged().unwrap().period, Duration::from_secs(2));
+    assert_eq!(app.probes.readiness.unwrap().interval, Duration::from_secs(2));
 }
 
 #[test]
@@ -82,22 +83,23 @@ fn probes_read_as_kubernetes_writes_them() {
     assert_eq!(
         *readiness,
         Probe {
-            action: ProbeAction::HttpGet {
-                path: "/ready".to_owned(),
+            kind: Kind::Http(Http {
                 port: Some(9000),
                 headers: vec![("X-Probe".to_owned(), "yes".to_owned())],
-            },
+                ..Http::get("/ready".to_owned())
+            }),
             initial_delay: seconds(1),
-            period: seconds(2),
+            interval: seconds(2),
             timeout: seconds(3),
             failure_threshold: 4,
             success_threshold: 2,
+            recovery_threshold: 2,
         }
     );
     let liveness = app.probes.liveness.as_ref().unwrap();
-    assert_eq!(liveness.action, ProbeAction::TcpSocket { port: None });
+    assert_eq!(liveness.kind, Kind::Tcp { port: None });
     let startup = app.probes.startup.as_ref().unwrap();
-    assert_eq!(startup.action, ProbeAction::Exec { command: vec!["./up".to_owned()] });
+    assert_eq!(startup.kind, Kind::Exec { command: vec!["./up".to_owned()] });
 }
 
 #[test]
@@ -108,13 +110,13 @@ fn a_probe_has_the_defaults_of_kubernetes() {
     let warned: Vec<usize> = checked.warnings.findings().iter().map(|f| f.line).collect();
     assert_eq!(warned, [9], "{}", checked.warnings);
     let app = checked.value;
-    let probe = app.probes.judged().unwrap();
+    let probe = app.probes.liveness.unwrap();
     assert_eq!((probe.timeout, probe.success_threshold), (Duration::from_secs(1), 1));
     assert_eq!(probe.initial_delay, Duration::from_secs(30));
     let app = accepted(&with("readinessProbe: { httpGet: {} }"));
     let probe = app.probes.readiness.unwrap();
-    let root = ProbeAction::HttpGet { path: "/".to_owned(), port: None, headers: Vec::new() };
-    assert_eq!((probe.action, probe.period), (root, Duration::from_secs(10)));
+    let root = Kind::Http(Http::get("/".to_owned()));
+    assert_eq!((probe.kind, probe.interval), (root, Duration::from_secs(10)));
     assert_eq!((probe.failure_threshold, probe.initial_delay), (3, Duration::ZERO));
 }
 
