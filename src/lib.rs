@@ -22,6 +22,8 @@
 //! | shell | [`history`] | append-only record of observations and decisions |
 //! | shell | [`engine`] | observe, step, record, act, wait: the one loop |
 //! | face | [`host`] | the local platform's long-lived process, and how to talk to it |
+//! | face | [`load`] | bounded load on a local application |
+//! | face | [`example_app`] | a small service that can misbehave on purpose |
 //! | face | [`cli`] | the commands |
 //!
 //! *Pure* means: no clock, no I/O, no async.
@@ -49,5 +51,8 @@ pub mod history;
 pub mod engine;
 
 pub mod host;
+pub mod load;
+
+pub mod example_app;
 
 pub mod cli;

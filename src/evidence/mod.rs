@@ -5,6 +5,8 @@ use std::future::Future;
 use crate::analysis::Look;
 use crate::rollout::World;
 
+pub mod probe;
+
 /// A source of evidence.
 ///
 /// It can't fail: what could not be read stands in the look as missing, with the reason, because a
