@@ -17,6 +17,8 @@
 //! | pure | [`rollout`] | `step(plan, state, observation)`: the state machine |
 //! | pure | [`published`] | the lines that users and scripts rely on |
 //! | shell | [`clock`] | the only place that asks what time it is |
+//! | shell | [`durable`] | files that survive a crash, a full disk, a second process |
+//! | shell | [`platform`] | where target and traffic live: local, simulated |
 //! | shell | [`evidence`] | counters and probes |
 //! | shell | [`platform`] | where target and traffic live: local, simulated |
 //! | shell | [`history`] | append-only record of observations and decisions |
@@ -41,6 +43,10 @@ pub mod rollout;
 pub mod published;
 
 pub mod clock;
+
+pub mod durable;
+
+pub mod platform;
 
 pub mod evidence;
 

@@ -6,6 +6,8 @@ use crate::analysis::Look;
 use crate::rollout::World;
 
 pub mod probe;
+pub mod exposition;
+pub mod scrape;
 
 /// A source of evidence.
 ///

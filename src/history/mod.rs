@@ -178,3 +178,5 @@ impl History for Memory {
         std::future::pending::<()>().await;
     }
 }
+
+pub mod journal;
