@@ -18,7 +18,6 @@
 //! | pure | [`published`] | the lines that users and scripts rely on |
 //! | shell | [`clock`] | the only place that asks what time it is |
 //! | shell | [`durable`] | files that survive a crash, a full disk, a second process |
-//! | shell | [`platform`] | where target and traffic live: local, simulated |
 //! | shell | [`evidence`] | counters and probes |
 //! | shell | [`platform`] | where target and traffic live: local, simulated |
 //! | shell | [`history`] | append-only record of observations and decisions |
@@ -46,8 +45,6 @@ pub mod clock;
 
 pub mod durable;
 
-pub mod platform;
-
 pub mod evidence;
 
 pub mod platform;
@@ -57,6 +54,7 @@ pub mod history;
 pub mod engine;
 
 pub mod host;
+
 pub mod load;
 
 pub mod example_app;

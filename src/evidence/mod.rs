@@ -5,8 +5,8 @@ use std::future::Future;
 use crate::analysis::Look;
 use crate::rollout::World;
 
-pub mod probe;
 pub mod exposition;
+pub mod probe;
 pub mod scrape;
 
 /// A source of evidence.
