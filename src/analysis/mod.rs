@@ -20,6 +20,8 @@ pub mod evidence;
 mod quantile;
 pub mod threshold;
 
+pub use quantile::quantile_ms;
+
 /// Everything that is known at one moment, as cumulative counters. Also one line of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Look {

@@ -6,7 +6,7 @@
 /// `slower[k]` counts the requests slower than `bounds[k]`. Beyond the last bound nothing is known,
 /// so that bound is returned: the true value is not below it.
 #[must_use]
-pub(super) fn quantile_ms(q: f64, requests: f64, slower: &[f64], bounds: &[f64]) -> Option<f64> {
+pub fn quantile_ms(q: f64, requests: f64, slower: &[f64], bounds: &[f64]) -> Option<f64> {
     if requests <= 0.0 || bounds.is_empty() || slower.len() != bounds.len() {
         return None;
     }

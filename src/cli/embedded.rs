@@ -19,9 +19,9 @@ impl Embedded {
     /// Starts it.
     ///
     /// # Errors
-    /// As [`crate::host`] says: an address that is taken, a stable that does not start.
+    /// As the host says: an address that is taken, a stable that does not start.
     pub(crate) async fn start(_app: App, _paths: Paths) -> Result<Self, Error> {
-        Err(Error::internal("this build has no host yet"))
+        Err(no_host())
     }
 
     pub(crate) fn socket(&self) -> &Path {
@@ -33,6 +33,7 @@ impl Embedded {
         self.users
     }
 
+    /// Where the metrics are, as bound.
     pub(crate) const fn admin(&self) -> SocketAddr {
         self.admin
     }
@@ -41,7 +42,7 @@ impl Embedded {
     pub(crate) async fn shut_down(self) {}
 }
 
-/// Serves an app until it is told to stop.
+/// Serves an app until it is told to stop. `started` gets the addresses of users and admin.
 ///
 /// # Errors
 /// It could not be started.
@@ -51,5 +52,9 @@ pub(crate) async fn serve(
     _started: impl FnOnce(SocketAddr, SocketAddr),
     _stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    Err(Error::internal("this build has no host yet"))
+    Err(no_host())
+}
+
+fn no_host() -> Error {
+    Error::internal("this build has no host yet")
 }

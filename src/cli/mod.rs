@@ -22,17 +22,26 @@ mod chosen;
 
 mod embedded;
 
+mod signals;
+
 mod follow;
 
+mod ask;
 mod completions;
+mod hidden;
 mod init;
 mod plan;
+mod promote;
 mod schema;
+mod serve;
+mod status;
 mod validate;
 
 pub(crate) use error::Error;
 pub use exit::Exit;
 use output::Printer;
+
+use crate::history::AskedFor;
 
 /// Release progressively, judge on evidence, go back in one write
 ///
@@ -85,10 +94,28 @@ enum Colour {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Promote a release: stage by stage to its end, or back
+    Promote(promote::PromoteArgs),
+    /// Show where it stands, what it waits for, until when, and why
+    Status(status::StatusArgs),
+    /// Abort the promotion: all traffic back to stable
+    Abort(ask::AbortArgs),
+    /// Hold the promotion where it is
+    Hold(ask::AskArgs),
+    /// Let a held promotion go on
+    Resume(ask::AskArgs),
+    /// Answer a stage that asks for a person
+    Approve(ask::ApproveArgs),
+    /// Lift the quarantine of the release that was rolled back last, and promote it again
+    Retry(ask::AskArgs),
+    /// Go back to an earlier revision, also after a promotion has ended
+    Rollback(ask::RollbackArgs),
     /// Check policy and app files: every mistake at once
     Validate(validate::ValidateArgs),
     /// Show what a promotion would do, stage by stage
     Plan(plan::PlanArgs),
+    /// Serve an app: processes, proxy, and the engine of its promotions
+    Serve(serve::ServeArgs),
     /// Write a policy to start from
     Init(init::InitArgs),
     /// Print the JSON Schema of a policy or an app file
@@ -99,6 +126,8 @@ enum Command {
     Man,
     /// Print the version
     Version,
+    #[command(flatten)]
+    Hidden(hidden::Hidden),
 }
 
 /// Runs a command line and returns its exit code.
@@ -122,6 +151,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     let global = cli.global;
     match cli.command {
+        Command::Promote(args) => {
+            let timeout = global.timeout;
+            runtime()?.block_on(promote::promote(printer, timeout, args))
+        }
+        Command::Status(args) => runtime()?.block_on(status::status(printer, global.timeout, args)),
+        Command::Abort(args) => block_on(&global, ask::abort(printer, args)),
+        Command::Hold(args) => block_on(&global, ask::ask(printer, AskedFor::Hold, args)),
+        Command::Resume(args) => block_on(&global, ask::ask(printer, AskedFor::Resume, args)),
+        Command::Approve(args) => block_on(&global, ask::approve(printer, args)),
+        Command::Retry(args) => runtime()?.block_on(ask::retry(printer, global.timeout, args)),
+        Command::Rollback(args) => {
+            runtime()?.block_on(ask::rollback(printer, global.timeout, args))
+        }
+        Command::Serve(args) => runtime()?.block_on(serve::serve(printer, args)),
+        Command::Hidden(command) => command.run(printer),
         Command::Validate(args) => validate::validate(printer, &args),
         Command::Plan(args) => block_on(&global, plan::plan(printer, args)),
         Command::Init(args) => init::init(printer, &args),

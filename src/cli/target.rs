@@ -1,5 +1,6 @@
 //! What is released: `local/NAME`, or the path of an app file.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -52,6 +53,15 @@ impl FromStr for Target {
             }
             Some(_) if Path::new(written).is_file() => as_file(),
             Some(_) | None => Err("a target is `local/NAME` or the path of an app file".into()),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(name) => write!(f, "local/{name}"),
+            Self::File(path) => write!(f, "{}", path.display()),
         }
     }
 }

@@ -7,7 +7,19 @@ use serde::Serialize;
 
 use super::{Exit, Format, Global};
 
+pub(crate) mod board;
+
+pub(crate) mod human;
+
+pub(crate) mod live;
+
 pub(crate) mod plan;
+
+mod readings;
+
+mod series;
+
+mod line;
 
 pub(crate) mod style;
 

@@ -504,3 +504,5 @@ fn probes(app: &App) -> Probes {
         Some(_) | None => app.probes.clone(),
     }
 }
+pub mod app;
+pub mod process;

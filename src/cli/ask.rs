@@ -1,0 +1,175 @@
+//! `gate abort|hold|resume|approve|retry|rollback`: a person steps in.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::error::Error;
+use super::exit::Exit;
+use super::follow::{self, Following, OnCancel, OnUnknown};
+use super::output::Printer;
+use super::signals::Signals;
+use super::target::Target;
+use crate::history::AskedFor;
+use crate::host::client;
+use crate::host::protocol::{Answer, Request};
+use crate::published::StatusLine;
+
+pub(crate) const DONE_SCHEMA: &str = "gate.done/v1";
+
+#[derive(Debug, Args)]
+pub(crate) struct AskArgs {
+    /// What is released: local/NAME or an app file
+    target: Target,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AbortArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+    /// Only if the gate that began it is gone
+    #[arg(long)]
+    if_orphaned: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+    /// The stage, counted from 1 [default: the one that it is in]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    stage: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+    /// The revision to go back to [default: the newest before the present one that passed]
+    #[arg(long, value_name = "REVISION")]
+    to: Option<String>,
+    /// Move all traffic at once, without stages
+    #[arg(long)]
+    now: bool,
+}
+
+/// What was done, as programs read it.
+#[derive(Debug, Serialize)]
+struct DoneLine<'a> {
+    schema: &'static str,
+    target: String,
+    message: &'a str,
+}
+
+pub(crate) async fn abort(printer: &Printer, args: AbortArgs) -> Result<Exit, Error> {
+    let (by, reason) = (super::me(), args.ask.reason);
+    let request = if args.if_orphaned {
+        Request::AbortIfOrphaned { by, reason }
+    } else {
+        Request::Ask { what: AskedFor::Abort, by, reason }
+    };
+    let (socket, app, _) = args.ask.target.served(printer).await?;
+    send(printer, &socket, &app, &request).await
+}
+
+/// Hold or resume.
+pub(crate) async fn ask(printer: &Printer, what: AskedFor, args: AskArgs) -> Result<Exit, Error> {
+    let (socket, app, _) = args.target.served(printer).await?;
+    let request = Request::Ask { what, by: super::me(), reason: args.reason };
+    send(printer, &socket, &app, &request).await
+}
+
+pub(crate) async fn approve(printer: &Printer, args: ApproveArgs) -> Result<Exit, Error> {
+    let (socket, app, status) = args.ask.target.served(printer).await?;
+    let stage = stage(&app, &status, args.stage)?;
+    let what = AskedFor::Approve { stage: stage - 1 };
+    let request = Request::Ask { what, by: super::me(), reason: args.ask.reason };
+    send(printer, &socket, &app, &request).await
+}
+
+/// Returns the stage that is meant, counted from 1.
+fn stage(app: &str, status: &StatusLine, written: Option<u16>) -> Result<usize, Error> {
+    let Some(run) = &status.promotion else {
+        return Err(Error::new(Exit::Refused, format!("no promotion of {app} runs")));
+    };
+    let count = run.stages.len();
+    match (written.map(usize::from), run.stage) {
+        (Some(stage), _) if stage <= count => Ok(stage),
+        (Some(stage), _) => Err(Error::user(format!("there is no stage {stage} of {count}"))),
+        (None, Some(stage)) => Ok(stage),
+        (None, None) => {
+            Err(Error::new(Exit::Refused, "it is in no stage now").hint("name one: `--stage N`"))
+        }
+    }
+}
+
+async fn send(
+    printer: &Printer,
+    socket: &Path,
+    app: &str,
+    request: &Request,
+) -> Result<Exit, Error> {
+    match client::ask(socket, request).await {
+        Ok(Answer::Done { message }) => {
+            if printer.is_json() {
+                let target = format!("local/{app}");
+                printer.object(&DoneLine { schema: DONE_SCHEMA, target, message: &message });
+            } else {
+                printer.answer(&message);
+            }
+            Ok(Exit::Done)
+        }
+        Ok(answer) => Err(follow::unexpected(answer)),
+        Err(error) => Err(Error::unreachable(app, error)),
+    }
+}
+
+pub(crate) async fn retry(
+    printer: &Printer,
+    timeout: Option<Duration>,
+    args: AskArgs,
+) -> Result<Exit, Error> {
+    let (socket, app, _) = args.target.served(printer).await?;
+    let request = Request::Retry { by: super::me(), reason: args.reason };
+    followed(printer, timeout, socket, &app, &request, OnCancel::Abort).await
+}
+
+/// A signal leaves a way back to the host: it must not be stopped half-way.
+pub(crate) async fn rollback(
+    printer: &Printer,
+    timeout: Option<Duration>,
+    args: RollbackArgs,
+) -> Result<Exit, Error> {
+    let (socket, app, _) = args.ask.target.served(printer).await?;
+    let (to, now, by, reason) = (args.to, args.now, super::me(), args.ask.reason);
+    let request = Request::Rollback { to, now, by, reason };
+    followed(printer, timeout, socket, &app, &request, OnCancel::Detach).await
+}
+
+async fn followed(
+    printer: &Printer,
+    timeout: Option<Duration>,
+    socket: PathBuf,
+    app: &str,
+    request: &Request,
+    on_cancel: OnCancel,
+) -> Result<Exit, Error> {
+    let mut signals = Signals::listen()?;
+    let following = Following {
+        printer,
+        socket,
+        target: format!("local/{app}"),
+        on_cancel,
+        on_unknown: OnUnknown::Hold,
+        deadline: timeout.map(|limit| (Instant::now() + limit, limit)),
+        embedded: false,
+    };
+    let ended = follow::follow(following, request, &mut signals).await?;
+    Ok(follow::conclude(printer, ended))
+}

@@ -1,0 +1,39 @@
+//! `gate serve`: the local platform's host.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::chosen;
+use super::embedded;
+use super::error::Error;
+use super::exit::Exit;
+use super::output::Printer;
+use super::signals::Signals;
+use super::target::{self, read_app};
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The app file
+    #[arg(value_name = "APP.yaml")]
+    app: PathBuf,
+}
+
+pub(crate) async fn serve(printer: &Printer, args: ServeArgs) -> Result<Exit, Error> {
+    let app = read_app(printer, &args.app)?;
+    // A policy file that is wrong is said now, not at the first promotion.
+    chosen::of_app(printer, &app, &args.app)?;
+    let name = app.name.clone();
+    let mut signals = Signals::listen()?;
+    let stop = async {
+        let signal = signals.next().await;
+        printer.say(&format!("{signal}: ending"));
+    };
+    let started = |users, admin| {
+        printer.say(&format!("serving local/{name}"));
+        printer.say(&format!("users  http://{users}  admin  http://{admin}"));
+        printer.say(&format!("next   gate promote local/{name} --release RELEASE"));
+    };
+    embedded::serve(app, target::paths()?, started, stop).await?;
+    Ok(Exit::Done)
+}

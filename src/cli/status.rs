@@ -1,0 +1,148 @@
+//! `gate status`: where it stands, what it waits for, until when, and why.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::Instant;
+
+use super::error::Error;
+use super::exit::Exit;
+use super::follow::{self, Following, OnCancel, OnUnknown};
+use super::output::Printer;
+use super::output::board::Board;
+use super::output::live::{Live, width};
+use super::signals::Signals;
+use super::target::{self, Target};
+use crate::clock::{Clock as _, SystemClock};
+use crate::host::client;
+use crate::host::protocol::{Answer, Request};
+use crate::published::StatusLine;
+
+/// Between two questions of `--watch`.
+const WATCH: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// What is released: local/NAME or an app file [default: the only app that is known here]
+    target: Option<Target>,
+    /// Go on telling until it is interrupted
+    #[arg(long)]
+    watch: bool,
+    /// End with the promotion that runs, with its exit code
+    #[arg(long)]
+    wait: bool,
+}
+
+pub(crate) async fn status(
+    printer: &Printer,
+    timeout: Option<Duration>,
+    args: StatusArgs,
+) -> Result<Exit, Error> {
+    let deadline = timeout.map(|limit| (Instant::now() + limit, limit));
+    let target = match args.target {
+        Some(target) => target,
+        None => target::only_one(&target::paths()?)?,
+    };
+    let (socket, app, line) = target.served(printer).await?;
+    if args.wait && line.promotion.is_some() {
+        return wait(printer, deadline, &socket, &app).await;
+    }
+    if args.wait {
+        // It has ended already: its exit code is the answer.
+        show(printer, line.clone());
+        return Ok(line.last.map_or(Exit::Done, |last| Exit::of_result(last.result)));
+    }
+    if args.watch {
+        return watch(printer, deadline, &socket, &app, line).await;
+    }
+    show(printer, line);
+    Ok(Exit::Done)
+}
+
+fn show(printer: &Printer, line: StatusLine) {
+    if printer.is_json() {
+        return printer.object(&line);
+    }
+    let mut board = Board::default();
+    board.take(line);
+    printer.answer(&board.text(SystemClock::start().now(), width()));
+}
+
+/// Follows without owning: a signal or a time-out ends the command, never the promotion.
+async fn wait(
+    printer: &Printer,
+    deadline: Option<(Instant, Duration)>,
+    socket: &Path,
+    app: &str,
+) -> Result<Exit, Error> {
+    let mut signals = Signals::listen()?;
+    let following = Following {
+        printer,
+        socket: socket.to_owned(),
+        target: format!("local/{app}"),
+        on_cancel: OnCancel::Detach,
+        on_unknown: OnUnknown::Hold,
+        deadline: None,
+        embedded: false,
+    };
+    let ended = follow::follow(following, &Request::Follow, &mut signals);
+    let ended = match deadline {
+        None => ended.await?,
+        Some((at, limit)) => tokio::time::timeout_at(at, ended).await.map_err(|_| {
+            Error::new(
+                Exit::Inconclusive,
+                format!("it has not ended within {}", super::span(limit)),
+            )
+        })??,
+    };
+    Ok(follow::conclude(printer, ended))
+}
+
+async fn watch(
+    printer: &Printer,
+    deadline: Option<(Instant, Duration)>,
+    socket: &Path,
+    app: &str,
+    mut line: StatusLine,
+) -> Result<Exit, Error> {
+    let mut signals = Signals::listen()?;
+    let clock = SystemClock::start();
+    let mut live = printer.is_live().then(Live::default);
+    let mut told = String::new();
+    loop {
+        match &mut live {
+            Some(live) => {
+                live.board.take(line);
+                live.draw(clock.now());
+            }
+            None => tell(printer, line, &mut told),
+        }
+        let end = deadline
+            .map_or_else(|| Instant::now() + WATCH, |(at, _)| at.min(Instant::now() + WATCH));
+        tokio::select! {
+            _ = signals.next() => return Ok(Exit::Done),
+            () = tokio::time::sleep_until(end) => {}
+        }
+        if deadline.is_some_and(|(at, _)| at <= Instant::now()) {
+            return Ok(Exit::Done);
+        }
+        line = match client::ask(socket, &Request::Status).await {
+            Ok(Answer::Status { line }) => *line,
+            Ok(answer) => return Err(follow::unexpected(answer)),
+            Err(error) => return Err(Error::unreachable(app, error)),
+        };
+    }
+}
+
+/// Where there is no terminal: once for everything that changes.
+fn tell(printer: &Printer, line: StatusLine, told: &mut String) {
+    let what = line.promotion.as_ref().map_or_else(
+        || format!("{} idle", line.stable_revision),
+        |run| format!("{} {} {:?} {:?} {}", run.id, run.phase, run.stage, run.seen, run.verdict),
+    );
+    if what != *told {
+        *told = what;
+        show(printer, line);
+    }
+}
