@@ -1,60 +1,107 @@
 //! The host inside this process: the one file that knows how it is started.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::error::Error;
+use super::exit::Exit;
+use super::output::Printer;
 use crate::host::paths::Paths;
+use crate::host::{Host, HostError, Options};
 use crate::platform::local::app::App;
 
 /// A host that lives as long as this command.
 #[derive(Debug)]
 pub(crate) struct Embedded {
-    socket: PathBuf,
-    users: SocketAddr,
-    admin: SocketAddr,
+    host: Arc<Host>,
+    serving: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+/// What becomes of the applications when a host stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applications {
+    /// They serve on, and the next host takes them over.
+    Leave,
+    End,
 }
 
 impl Embedded {
     /// Starts it.
     ///
     /// # Errors
-    /// As the host says: an address that is taken, a stable that does not start.
-    pub(crate) async fn start(_app: App, _paths: Paths) -> Result<Self, Error> {
-        Err(no_host())
+    /// As the host says: an address that is taken, a folder that can't be written.
+    pub(crate) async fn start(printer: &Printer, app: App, paths: Paths) -> Result<Self, Error> {
+        let host = Arc::new(begin(printer, app, paths, true).await?);
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn({
+            let (host, printer) = (Arc::clone(&host), printer.clone());
+            let stopped = async {
+                let _ = stopped.await; // a sender that is dropped stops it as well
+            };
+            async move { host.run(stopped, |trouble| printer.complain(trouble)).await }
+        });
+        Ok(Self { host, serving, stop })
     }
 
     pub(crate) fn socket(&self) -> &Path {
-        &self.socket
+        self.host.socket()
     }
 
     /// Where the users are, as bound.
-    pub(crate) const fn users(&self) -> SocketAddr {
-        self.users
+    pub(crate) fn users(&self) -> SocketAddr {
+        self.host.users()
     }
 
     /// Where the metrics are, as bound.
-    pub(crate) const fn admin(&self) -> SocketAddr {
-        self.admin
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.host.admin()
     }
 
     /// Makes traffic safe, ends every process, closes.
-    pub(crate) async fn shut_down(self) {}
+    pub(crate) async fn shut_down(self) {
+        self.host.shut_down().await;
+        let _ = self.stop.send(()); // it may have stopped by itself
+        let _ = self.serving.await;
+    }
 }
 
-/// Serves an app until it is told to stop. `started` gets the addresses of users and admin.
+/// Serves an app until it is told to stop, and what to do with the applications. `started` gets the
+/// addresses of users and admin.
 ///
 /// # Errors
 /// It could not be started.
 pub(crate) async fn serve(
-    _app: App,
-    _paths: Paths,
-    _started: impl FnOnce(SocketAddr, SocketAddr),
-    _stop: impl Future<Output = ()>,
+    printer: &Printer,
+    app: App,
+    paths: Paths,
+    started: impl FnOnce(SocketAddr, SocketAddr),
+    stop: impl Future<Output = Applications>,
 ) -> Result<(), Error> {
-    Err(no_host())
+    let host = begin(printer, app, paths, false).await?;
+    started(host.users(), host.admin());
+    let mut then = Applications::Leave;
+    let stopped = async { then = stop.await };
+    host.run(stopped, |trouble| printer.complain(trouble)).await;
+    if then == Applications::End {
+        host.shut_down().await;
+    }
+    Ok(())
 }
 
-fn no_host() -> Error {
-    Error::internal("this build has no host yet")
+async fn begin(printer: &Printer, app: App, paths: Paths, embedded: bool) -> Result<Host, Error> {
+    let gate = std::env::current_exe()
+        .map_err(|error| Error::internal("can't find this binary").caused_by(error))?;
+    let host = Host::start(app, Options { paths, gate, embedded }).await.map_err(told)?;
+    host.alarms().iter().for_each(|alarm| printer.complain(&format!("warning: {alarm}")));
+    Ok(host)
+}
+
+fn told(error: HostError) -> Error {
+    let HostError { exit_code, message, hint } = error;
+    Error::new(Exit::of_code(exit_code), message).maybe_hint(hint)
 }

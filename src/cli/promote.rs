@@ -204,7 +204,7 @@ pub(crate) async fn start(
     paths: Paths,
     signals: &mut Signals,
 ) -> Result<Embedded, Error> {
-    let starting = Embedded::start(app, paths);
+    let starting = Embedded::start(printer, app, paths);
     tokio::pin!(starting);
     let aborted = |signal: &str| Error::new(Exit::Aborted, format!("{signal} before it had begun"));
     tokio::select! {

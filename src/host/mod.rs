@@ -152,7 +152,7 @@ impl Host {
     }
 
     /// Makes traffic safe, ends every process, and leaves nothing but history.
-    pub async fn shut_down(self) {
+    pub async fn shut_down(&self) {
         let running = self.shared.running();
         if let Some(running) = running {
             let _ = self

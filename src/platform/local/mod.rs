@@ -504,5 +504,3 @@ fn probes(app: &App) -> Probes {
         Some(_) | None => app.probes.clone(),
     }
 }
-pub mod app;
-pub mod process;
