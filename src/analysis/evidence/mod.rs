@@ -67,7 +67,7 @@ mod judge;
 mod live;
 mod readings;
 
-mod normal;
+pub(crate) mod normal;
 mod numbers;
 
 pub use judge::Judge;
