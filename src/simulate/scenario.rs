@@ -173,7 +173,8 @@ impl Scenario {
         let finite = |v: f64| v.is_finite() && v >= 0.0;
         let span = |v: Option<(f64, f64)>| v.is_none_or(|(a, b)| a.is_finite() && finite(b));
         let stages = self.schedule();
-        let rising = stages.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let rising = stages.windows(2).all(|pair| pair[0].0 < pair[1].0)
+            && stages.iter().all(|stage| stage.0 <= HORIZON_MAX_S);
         let shares = stages.iter().all(|stage| part(stage.1));
         let divides = self.scrape > 0 && HISTORY_S.is_multiple_of(self.scrape);
         let rules = [

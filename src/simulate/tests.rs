@@ -1,5 +1,7 @@
 //! The simulator against its laws, and the judge against the simulator.
 
+use proptest::prelude::*;
+
 use super::dice::Dice;
 use super::{Buckets, Kind, Scenario, Simulation, simulate, simulate_with};
 use crate::analysis::evidence::Refused;
@@ -166,4 +168,34 @@ fn the_result_is_printed_as_documented() {
     let mut simulation = run(&short("calm"), 2);
     simulation.bad_requests.median = Some(10.0);
     insta::assert_snapshot!(serde_json::to_string(&simulation).unwrap(), @r#"{"schema":"gate.simulation/v1","scenario":"calm","kind":"null","judge":"evidence","reps":2,"seed":7,"rolled_back_share":0.0,"early_share":0.0,"missed_share":1.0,"detect_s":{"median":null,"p90":null},"pass_s":{"median":60.0,"reached_share":1.0},"bad_requests":{"median":10.0}}"#);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_no_mistake_can_be_simulated(
+        load in (0.0..500.0f64, 0.0..=1.0f64, 0.0..=1.0f64, 1u32..6),
+        effect in (0.0..1e3f64, 0.0..=1.0f64, 0.01..100.0f64, 0u32..200, any::<u32>()),
+        bursts in (0.0..1e4f64, 0.0..1e300f64, 0.0..=1.0f64, 0.01..1e6f64),
+        dirt in (1.0..50.0f64, 0.0..5.0f64, 0.0..=1.0f64, 0.0..1e4f64),
+        stages in prop::collection::btree_map(0u32..400, 0.0..=1.0f64, 1..4),
+        scrape in prop::sample::select(vec![1u32, 5, 15, 60]),
+        native in any::<bool>(),
+    ) {
+        let scenario = Scenario {
+            rps: load.0, base_err: load.1, hang: load.2, n_base: load.3,
+            err_mult: effect.0, err_add: effect.1, lat_mult: effect.2, onset: effect.3, duration: effect.4,
+            pod_rate: bursts.0, pod_dur: bursts.1, pod_err: bursts.2, pod_lat: bursts.3,
+            shared_rate: bursts.0, shared_dur: effect.4,
+            cluster: dirt.0, pod_het: dirt.1, lat_het: dirt.1, miss: dirt.2, restarts: dirt.3, drift: dirt.0,
+            stages: Some(stages.into_iter().collect()),
+            buckets: if native { Buckets::Native } else { Buckets::Classic },
+            scrape, horizon: 240, name: "any".into(), kind: Kind::Err, ..Scenario::default()
+        };
+        prop_assert_eq!(scenario.mistakes(), vec![]);
+        let simulation = simulate_with(&scenario, &all_conditions(), 1, 1, 1).unwrap();
+        prop_assert!(simulation.bad_requests.median.is_none_or(f64::is_finite), "{:?}", simulation);
+        prop_assert!((0.0..=1.0).contains(&simulation.missed_share));
+    }
 }

@@ -153,7 +153,7 @@ impl World<'_> {
         let s = self.scenario;
         let error = s.base_err * (s.pod_het * dice.normal() - s.pod_het * s.pod_het / 2.0).exp();
         let slowness = (s.lat_het * dice.normal()).exp();
-        let length = |dice: &mut Dice| 1 + dice.exponential(s.pod_dur) as usize;
+        let length = |dice: &mut Dice| (1.0 + dice.exponential(s.pod_dur)) as usize;
         let burst = match s.pod_rate > 0.0 {
             true => bursts(self.load.len(), s.pod_rate, dice, length),
             false => vec![false; self.load.len()],
