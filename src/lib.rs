@@ -14,6 +14,7 @@
 //! | pure | [`policy`] | what the user wrote: parse, check, JSON Schema |
 //! | pure | [`plan`] | policy + target + release: ordered stages, every default explicit |
 //! | pure | [`analysis`] | evidence to verdict |
+//! | pure | [`simulate`] | what a policy would do: the judge on simulated traffic |
 //! | pure | [`rollout`] | `step(plan, state, observation)`: the state machine |
 //! | pure | [`published`] | the lines that users and scripts rely on |
 //! | shell | [`clock`] | the only place that asks what time it is |
@@ -36,6 +37,8 @@ pub mod policy;
 pub mod plan;
 
 pub mod analysis;
+
+pub mod simulate;
 
 pub mod rollout;
 

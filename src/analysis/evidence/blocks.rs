@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::config::GOOD_PROBES;
 use super::counters::Arm;
 use super::numbers::add_to;
 use super::stream::Increments;
@@ -90,6 +91,12 @@ impl Block {
     pub(super) fn candidate_is_complete(&self) -> bool {
         let expected = self.expected.candidate as usize;
         expected >= 1 && self.seen.candidate.len() >= expected
+    }
+
+    /// So many good probes in a row are enough for every candidate pod, and there is one.
+    pub(super) fn is_probed(&self, good_probes: u64) -> bool {
+        let expected = u64::from(self.expected.candidate);
+        expected >= 1 && good_probes >= GOOD_PROBES.saturating_mul(expected)
     }
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::blocks::{BLOCK_TOLERANCE, Block, blocks_in};
 use super::config::{
     ALPHA, BLOCK_S, HEALTH_MAX_S, HEALTH_S, MAX_GAP_S, MAX_INTERVAL_S, PHI_SECONDS, STAGES_MAX,
-    STALE_S,
+    STALE_S, WATCH,
 };
 use super::counters::{Arm, LastSamples};
 use super::limits::{Limits, Refused};
@@ -55,6 +55,9 @@ pub struct Judge {
     pub(super) good_probes: u64,
     #[serde(with = "log")]
     max_log_e: f64,
+    /// ln E at the last look.
+    #[serde(with = "log")]
+    log_e: f64,
     pub(super) breach: Option<Breach>,
 }
 
@@ -119,6 +122,7 @@ impl Judge {
             expected: PerArm::default(),
             good_probes: 0,
             max_log_e: f64::NEG_INFINITY,
+            log_e: f64::NEG_INFINITY,
             breach: None,
         })
     }
@@ -139,6 +143,15 @@ impl Judge {
     #[must_use]
     pub fn confidence(&self) -> f64 {
         1.0 - (-self.max_log_e).exp().min(1.0)
+    }
+
+    /// Whether health alone may end the stage, for policies with `insufficient_traffic: health_only`:
+    /// fewer candidate requests than a verdict needs, no suspicion, baked, and probed as at share 0.
+    #[must_use]
+    pub fn passes_on_health(&self, min_requests: u64) -> bool {
+        let few = self.evidence.pass.seen().all < min_requests as f64;
+        let calm = self.breach.is_none() && self.log_e < WATCH.ln();
+        few && calm && self.evidence.is_baked() && self.open.is_probed(self.good_probes)
     }
 
     pub(super) fn take(&mut self, line: &Line) -> Option<Looked> {
@@ -294,6 +307,7 @@ impl Judge {
 
     /// Confidence and breach are kept from provisional looks too.
     fn note(&mut self, judged: &Judged, provisional: Option<&Evidence>) {
+        self.log_e = judged.log_e;
         self.max_log_e = self.max_log_e.max(judged.log_e);
         if self.breach.is_none() && judged.log_e >= (1.0 / ALPHA).ln() {
             let evidence = provisional.unwrap_or(&self.evidence);

@@ -19,16 +19,16 @@
 //! | module | idea |
 //! |---|---|
 //! | [`config`] | every constant, with its unit |
-//! | [`limits`] | what the policy asks, checked |
-//! | [`recording`] | lines in, verdicts out |
-//! | [`counters`] | cumulative counters to increments: resets, gaps, senseless samples |
-//! | [`blocks`], [`joint`] | the unit of evidence; both arms over the same time |
-//! | [`stream`], [`dispersion`], [`placebo`] | what the baseline teaches |
-//! | [`likelihood`], [`mixture`], [`onset`] | one bet; bets on an unknown beginning |
-//! | [`relative`], [`absolute`], [`latency`], [`share`], [`health`] | the kinds of trouble |
-//! | [`pass`] | proof that limits hold |
-//! | [`process`], [`parts`], [`weighing`] | one block: all bets, one number, one reason |
-//! | [`judge`], [`live`], [`readings`] | looks, blocks, stages; words for people |
+//! | `limits` | what the policy asks, checked |
+//! | `recording` | lines in, verdicts out |
+//! | `counters` | cumulative counters to increments: resets, gaps, senseless samples |
+//! | `blocks`, `joint` | the unit of evidence; both arms over the same time |
+//! | `stream`, `dispersion`, `placebo` | what the baseline teaches |
+//! | `likelihood`, `mixture`, `onset` | one bet; bets on an unknown beginning |
+//! | `relative`, `absolute`, `latency`, `share`, `health` | the kinds of trouble |
+//! | `pass` | proof that limits hold |
+//! | `process`, `parts`, `weighing` | one block: all bets, one number, one reason |
+//! | `judge`, `live`, `readings` | looks, blocks, stages; words for people |
 //!
 //! Pure and synchronous: no clock, no I/O. The state is plain data of bounded size.
 
@@ -67,7 +67,7 @@ mod judge;
 mod live;
 mod readings;
 
-mod normal;
+pub(crate) mod normal;
 mod numbers;
 
 pub use judge::Judge;

@@ -38,15 +38,15 @@ pub(super) struct Evidence {
     pub pass: PassEvidence,
     pub histograms: Histograms,
     /// Blocks of this stage.
-    pub(super) age: u64,
+    pub age: u64,
     /// Blocks since the last change of the share.
     share_age: u64,
     /// Age from which on the stage may pass, in blocks.
-    pub(super) bake: u64,
+    pub bake: u64,
     /// Share of the last block with users.
     pub last_share: f64,
     /// Nothing is left to compare with, and stable fails its probes.
-    pub(super) shared_incident: bool,
+    pub shared_incident: bool,
     /// The bound from which on a slow request breaches, and the one from which on it fails the pass.
     latency_bounds: Option<(usize, usize)>,
 }

@@ -2,9 +2,7 @@
 
 use super::absolute::AbsoluteTest;
 use super::blocks::Block;
-use super::config::{
-    ALPHA, ALPHA_TOL, ATTRIBUTION_E, GOOD_PROBES, TOL_ERR_ABS, TOL_LAT_RATIO, WATCH,
-};
+use super::config::{ALPHA, ALPHA_TOL, ATTRIBUTION_E, TOL_ERR_ABS, TOL_LAT_RATIO, WATCH};
 use super::joint::Window;
 use super::numbers::log_sum;
 use super::parts::{Part, Parts};
@@ -111,17 +109,20 @@ impl Evidence {
         (test.part, log_e, own)
     }
 
+    /// The stage is old enough to pass.
+    pub(super) const fn is_baked(&self) -> bool {
+        self.age >= self.bake
+    }
+
     pub(super) fn decide(&self, judged: &mut Judged, block: &Block, phi: f64, good_probes: u64) {
         let breach = judged.log_e >= (1.0 / ALPHA).ln();
         let calm = judged.log_e < WATCH.ln();
-        let baked = self.age >= self.bake;
-        let expected = u64::from(block.expected.candidate);
+        let baked = self.is_baked();
         let (on, complete, proven, missing) = if block.has_users() {
             let Window { on, complete, .. } = judged.window;
             (on, complete, self.pass.is_proven(phi), Reason::CollectingEvidence)
         } else {
-            let enough = expected >= 1 && good_probes >= GOOD_PROBES.saturating_mul(expected);
-            (true, true, enough, Reason::CollectingProbes)
+            (true, true, block.is_probed(good_probes), Reason::CollectingProbes)
         };
         let clear = !breach && calm && !self.shared_incident;
         judged.may_pass = clear && proven && baked && on && complete;

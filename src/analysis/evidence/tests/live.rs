@@ -129,3 +129,20 @@ fn an_incident_of_both_names_the_condition() {
     let step = Step { errors, ..CALM };
     judge_until(&mut story, step, |v| *v == Verdict::Unknown { why: vec![shared.clone()] });
 }
+
+#[test]
+fn health_alone_ends_a_stage_only_without_traffic_and_suspicion() {
+    const FEW: u64 = 50;
+    let quiet = Step { requests: 1.0, ..CALM };
+    let mut story = Story::new(&ALL, 0.33, 15.0);
+    let when = (1..20).find(|_| {
+        judge(&mut story, quiet);
+        story.judge.passes_on_health(FEW)
+    });
+    assert_eq!(when, Some(4), "at the end of the bake");
+    judge(&mut story, Step { failed: PerArm { baseline: 0, candidate: 1 }, ..quiet });
+    assert!(!story.judge.passes_on_health(FEW), "a probe has failed");
+    let mut story = Story::new(&ALL, 0.33, 15.0);
+    judge_until(&mut story, CALM, |v| *v == Verdict::Pass);
+    assert!(!story.judge.passes_on_health(FEW), "there is traffic");
+}
