@@ -45,6 +45,8 @@ impl Embedded {
             };
             async move { host.run(stopped, |trouble| printer.complain(trouble)).await }
         });
+        // Load that is asked for begins after this; whether it is ready is the promotion's to say.
+        host.stable_ready().await;
         Ok(Self { host, serving, stop })
     }
 

@@ -139,6 +139,11 @@ impl Host {
         &self.alarms
     }
 
+    /// Waits until stable is ready, or will not be soon.
+    pub async fn stable_ready(&self) -> bool {
+        self.shared.local.stable_settled(STABLE_READY_MAX).await
+    }
+
     /// Serves clients until it is asked to stop. The applications go on, for the next start.
     ///
     /// `tell` gets what people should hear meanwhile, such as a disk that can't be written.
