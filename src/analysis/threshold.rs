@@ -20,26 +20,19 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::quantile::quantile_ms;
 use super::{
-    Answer, Cause, Counters, JudgedOn, Judgement, Look, PerArm, ProbeCount, Reading, Unknown,
-    Verdict,
+    Cause, Counters, JudgedOn, Judgement, Look, PerArm, ProbeCount, Reading, Unknown, Verdict,
 };
 use crate::plan::Plan;
-use crate::policy::{Comparison, Condition, Quantile};
+use crate::policy::Condition;
 
-/// An error rate is the candidate's own from this ratio to the baseline's on.
-pub const WORSE_ERRORS: f64 = 1.5;
-/// A response time is the candidate's own from this ratio to the baseline's on.
-pub const WORSE_LATENCY: f64 = 1.1;
-/// Errors beyond what the baseline's rate explains that a relative limit needs.
-pub const EXCESS_MIN: f64 = 5.0;
-/// Probes that a healthy instance may fail by chance.
-const FLAKE_RATE: f64 = 0.05;
-/// Chance at which a count of failed probes counts as more than flakes.
-const FLAKE_CHANCE: f64 = 0.01;
-/// Failed probes must be so many times as frequent as the baseline's.
-const WORSE_PROBES: f64 = 3.0;
+mod read;
+mod window;
+
+use read::Said;
+pub use read::{EXCESS_MIN, WORSE_ERRORS, WORSE_LATENCY};
+use window::{Slice, Start, Window, increments};
+
 /// Least window of the count of failed probes, in seconds.
 const HEALTH_WINDOW_S: f64 = 60.0;
 /// Good probes in a row without which nothing passes at share 0.
@@ -64,26 +57,6 @@ pub struct Judge {
     probes: VecDeque<(f64, PerArm<ProbeCount>)>,
     /// Per condition: looks in a row at which it was broken.
     broken: Vec<u32>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Slice {
-    at_s: f64,
-    baseline: Vec<f64>,
-    candidate: Vec<f64>,
-}
-
-/// One arm's counts in the window.
-struct Window<'a> {
-    counts: Vec<f64>,
-    bounds: &'a [f64],
-}
-
-/// What a condition says at one look.
-enum Said {
-    Kept,
-    Broken,
-    Unknown(Unknown),
 }
 
 impl Judge {
@@ -187,158 +160,6 @@ impl Judge {
         Window { counts, bounds: &self.bounds_ms }
     }
 
-    // ---- reading conditions
-
-    fn read(&self, condition: &Condition, look: &Look) -> (Reading, Said) {
-        let candidate = self.window(|slice| &slice.candidate);
-        let baseline = self.window(|slice| &slice.baseline);
-        let mut reading = Reading {
-            condition: condition.to_string(),
-            seen: None,
-            limit: None,
-            baseline: None,
-            requests: Some(candidate.requests() as u64),
-            unknown: None,
-        };
-        let said = match condition {
-            Condition::HealthCheckFailures { limit } => self.health(*limit, &mut reading),
-            Condition::Query { name, comparison, limit } => {
-                query(name, *comparison, *limit, look.queries.get(name), &mut reading)
-            }
-            Condition::TrafficShare { factor } => {
-                self.traffic_share(*factor, look, &candidate, &baseline, &mut reading)
-            }
-            Condition::ErrorRate { .. }
-            | Condition::ResponseTime { .. }
-            | Condition::ErrorRateRatio { .. }
-            | Condition::ResponseTimeRatio { .. } => match self.too_little(look, &candidate) {
-                Some(reason) => Said::Unknown(reason),
-                None => self.counted(condition, look, &candidate, &baseline, &mut reading),
-            },
-        };
-        (reading, said)
-    }
-
-    fn too_little(&self, look: &Look, candidate: &Window<'_>) -> Option<Unknown> {
-        if let Some(reason) = &look.missing {
-            return Some(reason.clone());
-        }
-        let seen = candidate.requests() as u64;
-        (seen < self.min_requests)
-            .then_some(Unknown::TooFewRequests { seen, needed: self.min_requests })
-    }
-
-    /// Conditions on the counts of requests.
-    fn counted(
-        &self,
-        condition: &Condition,
-        look: &Look,
-        candidate: &Window<'_>,
-        baseline: &Window<'_>,
-        reading: &mut Reading,
-    ) -> Said {
-        let comparable = !look.share.is_full() && baseline.requests() > 0.0;
-        match condition {
-            Condition::ErrorRate { limit } => {
-                let (seen, base) = (candidate.error_rate(), baseline.error_rate());
-                reading.fill(Some(seen), Some(*limit), comparable.then_some(base));
-                let own = if comparable {
-                    seen >= WORSE_ERRORS * base
-                } else {
-                    !self.stable_fails_probes()
-                };
-                absolute(condition, seen > *limit, own)
-            }
-            Condition::ResponseTime { quantile, limit } => {
-                let limit_ms = limit.as_secs_f64() * 1000.0;
-                let (seen, base) = (candidate.quantile(quantile), baseline.quantile(quantile));
-                reading.fill(seen, Some(limit_ms), base.filter(|_| comparable));
-                let Some(seen) = seen else { return Said::Unknown(no_latencies()) };
-                let broken = candidate
-                    .slower_share(limit_ms)
-                    .map_or(seen > limit_ms, |share| share > 1.0 - quantile.fraction());
-                let own = match base {
-                    Some(base) if comparable => seen >= WORSE_LATENCY * base,
-                    _ => !self.stable_fails_probes(),
-                };
-                absolute(condition, broken, own)
-            }
-            Condition::ErrorRateRatio { ratio } => {
-                let (seen, base) = (candidate.error_rate(), baseline.error_rate());
-                reading.fill(Some(seen), Some(ratio * base), Some(base));
-                let excess = candidate.errors() - ratio * base * candidate.requests();
-                relative(look, comparable, reading, excess > 0.0 && excess >= EXCESS_MIN)
-            }
-            Condition::ResponseTimeRatio { quantile, ratio } => {
-                let (seen, base) = (candidate.quantile(quantile), baseline.quantile(quantile));
-                reading.fill(seen, base.map(|base| ratio * base), base);
-                let enough = baseline.requests() >= self.min_requests as f64;
-                match (seen, base) {
-                    (Some(seen), Some(base)) => {
-                        relative(look, comparable && enough, reading, seen > ratio * base)
-                    }
-                    _ => relative(look, false, reading, false),
-                }
-            }
-            Condition::HealthCheckFailures { .. }
-            | Condition::TrafficShare { .. }
-            | Condition::Query { .. } => Said::Kept,
-        }
-    }
-
-    fn health(&self, limit: u32, reading: &mut Reading) -> Said {
-        let (mut candidate, mut baseline) = (ProbeCount::default(), ProbeCount::default());
-        for (_, probes) in &self.probes {
-            candidate.add(probes.candidate);
-            baseline.add(probes.baseline);
-        }
-        reading.fill(
-            Some(candidate.failed as f64),
-            Some(f64::from(limit)),
-            (baseline.sent > 0).then_some(baseline.failed as f64),
-        );
-        reading.requests = None;
-        let own = candidate.rate() >= WORSE_PROBES * baseline.rate();
-        if candidate.failed <= u64::from(limit) || more_than_flakes(candidate) > FLAKE_CHANCE {
-            Said::Kept
-        } else if own {
-            Said::Broken
-        } else {
-            shared(&reading.condition)
-        }
-    }
-
-    fn traffic_share(
-        &self,
-        factor: f64,
-        look: &Look,
-        candidate: &Window<'_>,
-        baseline: &Window<'_>,
-        reading: &mut Reading,
-    ) -> Said {
-        let (asked, total) = (look.share.fraction(), candidate.requests() + baseline.requests());
-        reading.limit = Some(factor * asked);
-        if look.share.is_full() || look.share.is_zero() {
-            return Said::Kept; // there is nothing to divide
-        }
-        if let Some(reason) = &look.missing {
-            return Said::Unknown(reason.clone());
-        }
-        if total < self.min_requests as f64 {
-            let (seen, needed) = (total as u64, self.min_requests);
-            return Said::Unknown(Unknown::TooFewRequests { seen, needed });
-        }
-        reading.seen = Some(candidate.requests() / total);
-        let broken = candidate.requests() < factor * asked * total;
-        if broken { Said::Broken } else { Said::Kept }
-    }
-
-    fn stable_fails_probes(&self) -> bool {
-        let mut stable = ProbeCount::default();
-        self.probes.iter().for_each(|(_, probes)| stable.add(probes.baseline));
-        stable.sent > 0 && stable.failed * 2 >= stable.sent
-    }
-
     // ---- passing
 
     fn missing_for_pass(&self, look: &Look, judged_on: JudgedOn) -> Option<Unknown> {
@@ -368,140 +189,8 @@ impl Judge {
     }
 }
 
-/// Whether a counter that is seen for the first time began at 0.
-#[derive(Clone, Copy)]
-enum Start {
-    /// A candidate was born with this promotion.
-    AtZero,
-    /// A baseline's counters are old: the first sample is a reference point only.
-    Unknown,
-}
-
-/// Sums what the instances' counters have grown by. A counter below its last value began anew; a
-/// sample that is senseless is passed over, and the next one carries the gap.
-fn increments(
-    last: &mut BTreeMap<String, Counters>,
-    now: &BTreeMap<String, Counters>,
-    width: usize,
-    start: Start,
-) -> Vec<f64> {
-    let mut sum = vec![0.0; width];
-    for (instance, counters) in now {
-        let values = &counters.0;
-        if values.len() != width || !values.iter().all(|v| v.is_finite() && *v >= 0.0) {
-            continue;
-        }
-        let before = match (last.get(instance), start) {
-            (Some(before), _) => before.0.clone(),
-            (None, Start::AtZero) => vec![0.0; width],
-            (None, Start::Unknown) => values.clone(),
-        };
-        let began_anew = values.iter().zip(&before).any(|(new, old)| new < old);
-        for (k, value) in values.iter().enumerate() {
-            sum[k] += if began_anew { *value } else { value - before[k] };
-        }
-        last.insert(instance.clone(), counters.clone());
-    }
-    sum
-}
-
-impl Window<'_> {
-    fn requests(&self) -> f64 {
-        self.counts[0]
-    }
-
-    fn errors(&self) -> f64 {
-        self.counts[1]
-    }
-
-    fn error_rate(&self) -> f64 {
-        if self.requests() > 0.0 { self.errors() / self.requests() } else { 0.0 }
-    }
-
-    fn quantile(&self, quantile: &Quantile) -> Option<f64> {
-        quantile_ms(quantile.fraction(), self.requests(), &self.counts[2..], self.bounds)
-    }
-
-    /// Returns the share of requests slower than a limit that has a bound of its own.
-    fn slower_share(&self, limit_ms: f64) -> Option<f64> {
-        let k = self.bounds.iter().position(|bound| (bound - limit_ms).abs() < 1e-9)?;
-        (self.requests() > 0.0).then(|| self.counts[2 + k] / self.requests())
-    }
-}
-
-impl ProbeCount {
-    const fn add(&mut self, other: Self) {
-        self.failed += other.failed;
-        self.sent += other.sent;
-    }
-
-    fn rate(self) -> f64 {
-        if self.sent > 0 { self.failed as f64 / self.sent as f64 } else { 0.0 }
-    }
-}
-
-impl Reading {
-    const fn fill(&mut self, seen: Option<f64>, limit: Option<f64>, baseline: Option<f64>) {
-        (self.seen, self.limit, self.baseline) = (seen, limit, baseline);
-    }
-}
-
 const fn needs_no_users(condition: &Condition) -> bool {
     matches!(condition, Condition::HealthCheckFailures { .. } | Condition::Query { .. })
-}
-
-fn absolute(condition: &Condition, broken: bool, own: bool) -> Said {
-    match (broken, own) {
-        (false, _) => Said::Kept,
-        (true, true) => Said::Broken,
-        (true, false) => shared(&condition.to_string()),
-    }
-}
-
-/// At 100 % there is nothing to compare with, which is said nowhere to be a fault; below it, a
-/// baseline without data leaves the question open.
-fn relative(look: &Look, comparable: bool, reading: &mut Reading, broken: bool) -> Said {
-    match (look.share.is_full(), comparable) {
-        (true, _) => {
-            reading.fill(reading.seen, None, None);
-            Said::Kept
-        }
-        (false, false) => Said::Unknown(Unknown::NoData { arm: "baseline".into() }),
-        (false, true) if broken => Said::Broken,
-        (false, true) => Said::Kept,
-    }
-}
-
-fn query(
-    name: &str,
-    comparison: Comparison,
-    limit: f64,
-    answer: Option<&Answer>,
-    reading: &mut Reading,
-) -> Said {
-    reading.limit = Some(limit);
-    reading.requests = None;
-    match answer {
-        Some(Answer::Value(value)) if value.is_finite() => {
-            reading.seen = Some(*value);
-            let broken = match comparison {
-                Comparison::Above => *value > limit,
-                Comparison::Below => *value < limit,
-            };
-            if broken { Said::Broken } else { Said::Kept }
-        }
-        Some(Answer::Value(_)) => Said::Unknown(Unknown::NotANumber { of: name.to_owned() }),
-        Some(Answer::Unknown(reason)) => Said::Unknown(reason.clone()),
-        None => Said::Unknown(Unknown::NoData { arm: format!("query {name}") }),
-    }
-}
-
-fn shared(condition: &str) -> Said {
-    Said::Unknown(Unknown::SharedIncident { condition: condition.to_owned() })
-}
-
-fn no_latencies() -> Unknown {
-    Unknown::Judge { word: "no_latencies".into() }
 }
 
 fn cause(reading: &Reading) -> Cause {
@@ -513,19 +202,6 @@ fn cause(reading: &Reading) -> Cause {
         confidence: None,
         requests: reading.requests,
     }
-}
-
-/// Returns the chance of at least so many failed probes if each fails by chance at the flake rate:
-/// the upper tail of a binomial distribution.
-fn more_than_flakes(probes: ProbeCount) -> f64 {
-    let (sent, odds) = (probes.sent as f64, FLAKE_RATE / (1.0 - FLAKE_RATE));
-    let mut term = (sent * (1.0 - FLAKE_RATE).ln()).exp();
-    let mut below = 0.0;
-    for k in 0..probes.failed.min(probes.sent) {
-        below += term;
-        term *= (sent - k as f64) / (k as f64 + 1.0) * odds;
-    }
-    (1.0 - below).max(0.0)
 }
 
 #[cfg(test)]

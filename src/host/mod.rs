@@ -12,11 +12,11 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 
 use crate::clock::{Clock, SystemClock};
-use crate::durable::{Lock, LockError};
+use crate::durable::Lock;
 use crate::engine::Promotion;
 use crate::history::{AskedFor, History, Record, Urgency, journal};
 use crate::platform::local::app::{App, ReleaseSpec};
-use crate::platform::local::{Home, Local, LocalError};
+use crate::platform::local::{Home, Local};
 use crate::published::{LastResult, ResultLine};
 use crate::rollout::Ask;
 
@@ -36,8 +36,13 @@ pub mod paths;
 
 mod socket;
 
+mod error;
+
+pub use error::HostError;
+
 use admission::Admitted;
 use diary::Diary;
+use error::{busy, cannot_make};
 use paths::Paths;
 use running::Running;
 
@@ -55,15 +60,6 @@ pub struct Options {
     pub gate: PathBuf,
     /// As long as one command: starts from the app file's stable, and leaves only its history.
     pub embedded: bool,
-}
-
-/// What a host can't do, in words for the user, and the exit code that it means.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct HostError {
-    pub exit_code: u8,
-    pub message: String,
-    pub hint: Option<String>,
 }
 
 /// A running host.
@@ -341,37 +337,4 @@ fn new_id(now: chrono::DateTime<chrono::Utc>) -> String {
 fn make_private(directory: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
-}
-
-fn cannot_make(path: &Path, error: &std::io::Error) -> HostError {
-    HostError {
-        exit_code: 6,
-        message: format!("can't make {}: {error}", path.display()),
-        hint: Some("gate keeps its state there; GATE_STATE_DIR names another folder".into()),
-    }
-}
-
-fn busy(app: &App, error: &LockError) -> HostError {
-    HostError {
-        exit_code: 7,
-        message: format!("another gate serves {}: {error}", app.name),
-        hint: Some(format!("gate status local/{}", app.name)),
-    }
-}
-
-impl From<LocalError> for HostError {
-    fn from(error: LocalError) -> Self {
-        let (exit_code, hint) = match &error {
-            LocalError::Listen { .. } => {
-                (6, Some("stop what listens there, or name another address in the app file"))
-            }
-            LocalError::NoSuchRelease { .. } => (2, None),
-            LocalError::Random => (6, None),
-        };
-        let message = match std::error::Error::source(&error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        };
-        Self { exit_code, message, hint: hint.map(ToOwned::to_owned) }
-    }
 }

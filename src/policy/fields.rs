@@ -3,7 +3,7 @@
 //! Every reader returns `None` both for what is absent and for what was noted; the notes decide
 //! in the end whether there is a policy.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 

@@ -34,83 +34,30 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::{Cause, Judgement, Unknown, VerdictWord};
+use crate::analysis::{Cause, Unknown, VerdictWord};
 use crate::share::Share;
 
-mod back;
-mod event;
-mod forward;
-mod result;
+mod world;
+
 mod step;
+
+mod forward;
+mod stage;
+
+mod adopt;
+
+mod back;
+
+mod look;
+
+mod event;
+
+mod result;
 
 pub use event::{Event, EventName, between};
 pub use result::{Outcome, ResultWord, TrafficIs, WouldHaveEnded, outcome};
 pub use step::{Decision, Waiting, step};
-
-/// Everything that is known at one moment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Observation {
-    pub now: DateTime<Utc>,
-    /// `None`: the platform could not be read.
-    pub world: Option<World>,
-    /// `None`: there was no look (woken between two looks, or no evidence yet).
-    pub judged: Option<Judgement>,
-    pub asks: Asks,
-}
-
-/// What is there: everything that the core may know of the target and its traffic.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct World {
-    /// The candidate's share as the data plane has it; `None` while that can't be told.
-    pub share: Option<Share>,
-    pub stable: Workload,
-    /// `None`: no trace of a candidate is left.
-    pub candidate: Option<Workload>,
-    /// The workload that was stable before an adoption still ends.
-    pub retiring: bool,
-    /// When a request was last assigned to the candidate, where the platform can tell.
-    pub last_assigned: Option<DateTime<Utc>>,
-    /// Requests in flight and upgraded connections on the candidate, where the platform can tell.
-    pub connections: Option<u64>,
-}
-
-/// One revision of the target as it runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Workload {
-    /// Which release it runs; see [`crate::plan::Release::hash`].
-    pub revision: String,
-    pub ready: u32,
-    pub wanted: u32,
-    /// The share of traffic that `wanted` instances are meant for.
-    pub sized_for: Share,
-    /// Why it is not ready.
-    pub trouble: Option<Trouble>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
-    pub what: String,
-    /// The revision's own fault (crash, failing probe), not that of the place it runs in (no room).
-    pub its_own: bool,
-    /// The platform won't try again.
-    pub gave_up: bool,
-}
-
-/// One thing that the gate does to the world. Idempotent; carries no choice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// Have the candidate's instances, enough for this share.
-    EnsureCandidate { share: Share },
-    /// The one write.
-    SetShare { share: Share },
-    /// End the candidate: no new requests, drain, then gone.
-    RemoveCandidate,
-    /// Let stable take the release. From here on the way back is a deployment.
-    Adopt,
-    /// Give stable its old release back.
-    RestoreStable,
-}
+pub use world::{Effect, Observation, Trouble, Workload, World};
 
 /// What persons have asked for. Facts, not events: the newest of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -301,14 +248,6 @@ impl State {
             self.phase,
             Phase::Shifting { .. } | Phase::Holding { .. } | Phase::Parked { .. } | Phase::Adopting
         )
-    }
-}
-
-impl Workload {
-    /// Returns whether every wanted instance is ready.
-    #[must_use]
-    pub const fn complete(&self) -> bool {
-        self.wanted > 0 && self.ready >= self.wanted
     }
 }
 

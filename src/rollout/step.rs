@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Because, Effect, Observation, Phase, State, VerdictSeen, back, forward};
+use super::{Because, Effect, Observation, Phase, State, VerdictSeen, adopt, back, forward, stage};
 use crate::plan::Plan;
 
 /// What to do now.
@@ -59,12 +59,12 @@ pub fn step(plan: &Plan, state: &State, seen: &Observation) -> Decision {
         Phase::Waiting => forward::wait(plan, state, seen),
         Phase::Preparing => forward::prepare(plan, state, seen),
         Phase::Shifting { stage } => forward::shift(plan, state, seen, stage),
-        Phase::Holding { stage, clock } => forward::hold(plan, state, seen, stage, clock),
-        Phase::Parked { stage, share, why } => {
-            forward::stay_parked(plan, state, seen, stage, share, &why)
+        Phase::Holding { stage: at, clock } => stage::hold(plan, state, seen, at, clock),
+        Phase::Parked { stage: at, share, why } => {
+            stage::stay_parked(plan, state, seen, at, share, &why)
         }
-        Phase::Adopting => forward::adopt(plan, state, seen),
-        Phase::Cleaning => forward::clean(plan, state, seen),
+        Phase::Adopting => adopt::adopt(plan, state, seen),
+        Phase::Cleaning => adopt::clean(plan, state, seen),
     }
 }
 
@@ -73,7 +73,7 @@ pub fn step(plan: &Plan, state: &State, seen: &Observation) -> Decision {
 /// Once stable has taken the release there is nothing to go back to by a change of share; from then
 /// on an abort is too late, and another promotion is the way back.
 fn stop(plan: &Plan, state: &State, seen: &Observation) -> Option<Because> {
-    let adopted = || seen.world.as_ref().is_some_and(|world| forward::has_adopted(plan, world));
+    let adopted = || seen.world.as_ref().is_some_and(|world| adopt::has_adopted(plan, world));
     match state.phase {
         Phase::RollingBack | Phase::Cleaning | Phase::Ended { .. } => None,
         Phase::Adopting if adopted() => None,

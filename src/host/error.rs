@@ -1,0 +1,49 @@
+//! What a host can't do, in words for the user.
+
+use std::path::Path;
+
+use crate::durable::LockError;
+use crate::platform::local::LocalError;
+use crate::platform::local::app::App;
+
+/// What a host can't do, in words for the user, and the exit code that it means.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct HostError {
+    pub exit_code: u8,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+pub(super) fn cannot_make(path: &Path, error: &std::io::Error) -> HostError {
+    HostError {
+        exit_code: 6,
+        message: format!("can't make {}: {error}", path.display()),
+        hint: Some("gate keeps its state there; GATE_STATE_DIR names another folder".into()),
+    }
+}
+
+pub(super) fn busy(app: &App, error: &LockError) -> HostError {
+    HostError {
+        exit_code: 7,
+        message: format!("another gate serves {}: {error}", app.name),
+        hint: Some(format!("gate status local/{}", app.name)),
+    }
+}
+
+impl From<LocalError> for HostError {
+    fn from(error: LocalError) -> Self {
+        let (exit_code, hint) = match &error {
+            LocalError::Listen { .. } => {
+                (6, Some("stop what listens there, or name another address in the app file"))
+            }
+            LocalError::NoSuchRelease { .. } => (2, None),
+            LocalError::Random => (6, None),
+        };
+        let message = match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        Self { exit_code, message, hint: hint.map(ToOwned::to_owned) }
+    }
+}

@@ -1,0 +1,116 @@
+//! Changes of what runs: each under the roster's lock, told to the proxy as a whole, then to the disk.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use super::app::ReleaseSpec;
+use super::proxy::{Grace, Proxy};
+use super::revision::Revision;
+use super::roster::{self, Roster};
+use super::{Local, probes, surroundings};
+use crate::clock::Clock;
+use crate::plan::Release;
+use crate::share::Share;
+
+impl Local {
+    pub(super) fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.inner.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn proxy(&self) -> &Proxy {
+        &self.inner.proxy
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.inner.clock.now()
+    }
+
+    /// Returns how many good probes in a row count as healthy.
+    pub(super) fn threshold(&self) -> u32 {
+        let probes = probes(&self.inner.app);
+        probes.readiness.or(probes.liveness).map_or(1, |probe| probe.failure_threshold)
+    }
+
+    pub(super) fn is_probed(&self) -> bool {
+        let probes = probes(&self.inner.app);
+        probes.readiness.is_some() || probes.liveness.is_some()
+    }
+
+    pub(super) fn moved(&self) -> watch::Receiver<u64> {
+        self.inner.moved.subscribe()
+    }
+
+    /// The one write. The disk hears of it after.
+    pub(super) fn set_share(&self, share: Share) {
+        let mut roster = self.roster();
+        roster.share = share;
+        self.inner.proxy.set_share(share);
+        drop(roster);
+        self.save();
+    }
+
+    /// Makes a change of parts, and tells the proxy as a whole.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Roster) -> T) -> T {
+        let mut roster = self.roster();
+        let done = change(&mut roster);
+        self.inner.proxy.set_routes(roster.routes());
+        drop(roster);
+        self.save();
+        done
+    }
+
+    pub(super) fn start_candidate(&self, release: &Release, spec: &ReleaseSpec) {
+        let number = self.now().timestamp_micros().unsigned_abs();
+        let stored = roster::new_revision(release.clone(), spec.clone(), number);
+        let inner = &self.inner;
+        let around = surroundings(&inner.app, &inner.home, &inner.changed, &stored);
+        self.change(|roster| roster.candidate = Some(Revision::run(stored, around)));
+    }
+
+    /// Ends a revision that gets no new requests any more: first its requests, then its process.
+    pub(super) fn retire(&self, instance: String, grace: Grace) {
+        let local = self.clone();
+        tokio::spawn(async move {
+            local.proxy().drain(&instance, grace).await;
+            let gone = {
+                let roster = local.roster();
+                let mut all = roster.candidate.iter().chain(&roster.retiring);
+                all.find(|revision| revision.instance() == instance).map(|revision| {
+                    revision.stop(grace.requests);
+                    revision.gone()
+                })
+            };
+            if let Some(gone) = gone {
+                gone.await;
+            }
+            local.change(|roster| {
+                roster.retiring.retain(|revision| revision.instance() != instance);
+                if roster.candidate.as_ref().is_some_and(|c| c.instance() == instance) {
+                    roster.candidate = None;
+                }
+            });
+            local.proxy().forget(&instance);
+            local.inner.changed.notify_one();
+        });
+    }
+
+    pub(super) fn save(&self) {
+        self.inner.saver.save(self.stored());
+    }
+
+    /// Tells the proxy, the disk and the promotion whenever a revision's status has changed.
+    pub(super) async fn follow(self) {
+        let changed = Arc::clone(&self.inner.changed);
+        loop {
+            changed.notified().await;
+            self.refresh();
+        }
+    }
+
+    pub(super) fn refresh(&self) {
+        self.change(|_| ());
+        self.inner.moved.send_modify(|count| *count += 1);
+    }
+}
