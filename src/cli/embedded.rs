@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
+use super::output::Printer;
 use crate::host::paths::Paths;
 use crate::platform::local::app::App;
 
@@ -20,7 +21,7 @@ impl Embedded {
     ///
     /// # Errors
     /// As the host says: an address that is taken, a stable that does not start.
-    pub(crate) async fn start(_app: App, _paths: Paths) -> Result<Self, Error> {
+    pub(crate) async fn start(_printer: &Printer, _app: App, _paths: Paths) -> Result<Self, Error> {
         Err(no_host())
     }
 
@@ -38,6 +39,15 @@ impl Embedded {
         self.admin
     }
 
+    /// Answers clients until the work is done.
+    pub(crate) async fn while_serving<T>(
+        &self,
+        _printer: &Printer,
+        work: impl Future<Output = T>,
+    ) -> T {
+        work.await
+    }
+
     /// Makes traffic safe, ends every process, closes.
     pub(crate) async fn shut_down(self) {}
 }
@@ -47,6 +57,7 @@ impl Embedded {
 /// # Errors
 /// It could not be started.
 pub(crate) async fn serve(
+    _printer: &Printer,
     _app: App,
     _paths: Paths,
     _started: impl FnOnce(SocketAddr, SocketAddr),

@@ -34,6 +34,6 @@ pub(crate) async fn serve(printer: &Printer, args: ServeArgs) -> Result<Exit, Er
         printer.say(&format!("users  http://{users}  admin  http://{admin}"));
         printer.say(&format!("next   gate promote local/{name} --release RELEASE"));
     };
-    embedded::serve(app, target::paths()?, started, stop).await?;
+    embedded::serve(printer, app, target::paths()?, started, stop).await?;
     Ok(Exit::Done)
 }

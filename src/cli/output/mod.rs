@@ -21,6 +21,8 @@ mod series;
 
 mod line;
 
+pub(crate) mod story;
+
 pub(crate) mod style;
 
 pub(crate) mod words;
