@@ -39,20 +39,19 @@ impl Embedded {
         self.admin
     }
 
-    /// Answers clients until the work is done.
-    pub(crate) async fn while_serving<T>(
-        &self,
-        _printer: &Printer,
-        work: impl Future<Output = T>,
-    ) -> T {
-        work.await
-    }
-
     /// Makes traffic safe, ends every process, closes.
     pub(crate) async fn shut_down(self) {}
 }
 
-/// Serves an app until it is told to stop. `started` gets the addresses of users and admin.
+/// What becomes of the applications when a host stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applications {
+    /// They serve on, and the next host takes them over.
+    Leave,
+    End,
+}
+
+/// Serves an app until it is told to stop, and what to do with the applications. `started` gets the addresses of users and admin.
 ///
 /// # Errors
 /// It could not be started.
@@ -61,7 +60,7 @@ pub(crate) async fn serve(
     _app: App,
     _paths: Paths,
     _started: impl FnOnce(SocketAddr, SocketAddr),
-    _stop: impl Future<Output = ()>,
+    _stop: impl Future<Output = Applications>,
 ) -> Result<(), Error> {
     Err(no_host())
 }

@@ -57,8 +57,8 @@ impl OwnRun<'_> {
             deadline,
             embedded: true,
         };
-        let work = beside(host.users(), host.admin(), following, promote, load, signals);
-        let ended = host.while_serving(printer, work).await;
+        let (users, admin) = (host.users(), host.admin());
+        let ended = beside(users, admin, following, promote, load, signals).await;
         // The result is told before what is left is cleaned up.
         let ended = ended.map(|(ended, load)| {
             let result = match &ended {

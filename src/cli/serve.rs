@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::chosen;
-use super::embedded;
+use super::embedded::{self, Applications};
 use super::error::Error;
 use super::exit::Exit;
 use super::output::Printer;
@@ -27,7 +27,12 @@ pub(crate) async fn serve(printer: &Printer, args: ServeArgs) -> Result<Exit, Er
     let mut signals = Signals::listen()?;
     let stop = async {
         let signal = signals.next().await;
-        printer.say(&format!("{signal}: ending"));
+        let (then, what) = match signal {
+            "SIGINT" => (Applications::End, "ending, with the applications"),
+            _ => (Applications::Leave, "ending; the applications serve on for the next start"),
+        };
+        printer.say(&format!("{signal}: {what}"));
+        then
     };
     let started = |users, admin| {
         printer.say(&format!("serving local/{name}"));

@@ -1,7 +1,8 @@
 //! How answers look: for people or for programs, with or without colour, on a terminal or piped.
 
-use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde::Serialize;
 
@@ -29,22 +30,22 @@ pub(crate) mod words;
 
 /// Where the output goes. A reader that went away is quiet: a promotion must not end because
 /// `head` has seen enough.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Printer {
     pub(crate) format: Format,
     pub(crate) quiet: bool,
     pub(crate) verbose: bool,
     /// An answer could not be written.
-    failed: Cell<bool>,
+    failed: Arc<AtomicBool>,
 }
 
 impl Printer {
-    pub(crate) const fn new(global: &Global) -> Self {
+    pub(crate) fn new(global: &Global) -> Self {
         Self {
             format: global.output,
             quiet: global.quiet,
             verbose: global.verbose,
-            failed: Cell::new(false),
+            failed: Arc::default(),
         }
     }
 
@@ -66,7 +67,7 @@ impl Printer {
     pub(crate) fn object(&self, object: &impl Serialize) {
         let line = match serde_json::to_string(object) {
             Ok(line) => line,
-            Err(_) => return self.failed.set(true),
+            Err(_) => return self.failed.store(true, Relaxed),
         };
         let mut stdout = io::stdout().lock();
         self.note(writeln!(stdout, "{line}").and_then(|()| stdout.flush()));
@@ -95,7 +96,7 @@ impl Printer {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             Err(error) => {
-                if !self.failed.replace(true) {
+                if !self.failed.swap(true, Relaxed) {
                     self.complain(&format!("error: can't write the answer\n  caused by: {error}"));
                 }
             }
@@ -105,7 +106,7 @@ impl Printer {
     /// Returns the exit code: a success whose answer was lost is none.
     pub(crate) fn conclude(&self, exit: Exit) -> Exit {
         match exit {
-            Exit::Done if self.failed.get() => Exit::Internal,
+            Exit::Done if self.failed.load(Relaxed) => Exit::Internal,
             exit => exit,
         }
     }
