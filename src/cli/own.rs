@@ -1,6 +1,7 @@
 //! One promotion at a host of the command's own, beside the load that was asked for.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,11 +12,16 @@ use super::exit::Exit;
 use super::follow::{self, Ended, Following, OnCancel, OnUnknown};
 use super::output::Printer;
 use super::signals::Signals;
+use crate::host::client;
 use crate::host::paths::Paths;
-use crate::host::protocol::{Promote, Request};
+use crate::host::protocol::{Answer, Promote, Request};
 use crate::load::{CONNECTIONS_DEFAULT, Load, LoadReport, Running};
 use crate::platform::local::app::App;
 use crate::published::ResultLine;
+
+/// How long load waits for a stable that is ready, and between two looks at it.
+const SETTLED_MAX: Duration = Duration::from_secs(30);
+const SETTLED_POLL: Duration = Duration::from_millis(50);
 
 /// How long the end of an embedded host may take: a drain, and what is stubborn.
 const SHUT_DOWN_LIMIT: Duration = Duration::from_secs(60);
@@ -82,7 +88,13 @@ async fn beside(
 ) -> Result<(Ended, Option<LoadReport>), Error> {
     let printer = following.printer;
     printer.say(&format!("users  http://{users}  admin  http://{admin}"));
-    let load = load.map(|(rps, length)| begin_load(users, rps, length)).transpose()?;
+    let load = match load {
+        None => None,
+        Some((rps, length)) => {
+            settled(&following.socket, signals).await?;
+            Some(begin_load(users, rps, length)?)
+        }
+    };
     let ended = follow::follow(following, &Request::Promote(promote), signals).await;
     let report = load.map(Running::stop);
     if let Some(report) = &report {
@@ -116,6 +128,26 @@ async fn start(
             }
         }
     }
+}
+
+/// Waits until stable is ready, so that load finds somebody. One that is never ready is for the host
+/// to refuse.
+async fn settled(socket: &Path, signals: &mut Signals) -> Result<(), Error> {
+    let until = Instant::now() + SETTLED_MAX;
+    while Instant::now() < until {
+        if let Ok(Answer::Status { line }) = client::ask(socket, &Request::Status).await
+            && line.stable_ready[0] > 0
+        {
+            return Ok(());
+        }
+        tokio::select! {
+            signal = signals.next() => {
+                return Err(Error::new(Exit::Aborted, format!("{signal} before it had begun")));
+            }
+            () = tokio::time::sleep(SETTLED_POLL) => {}
+        }
+    }
+    Ok(())
 }
 
 async fn shut_down(printer: &Printer, host: Embedded) {
