@@ -13,8 +13,8 @@ use crate::policy::{self, Policy};
 /// Looked for in the working directory.
 pub(crate) const OWN_FILE: &str = ".gate.yaml";
 
-/// What a plan's `policy_source` begins with where nobody wrote a policy.
-pub(crate) const BUILT_IN: &str = "built-in";
+/// A plan's `policy_source` where nobody wrote a policy: the host says the same.
+pub(crate) const BUILT_IN: &str = "the built-in canary";
 
 /// The policies that gate brings, by name.
 pub(crate) const SHIPPED: [(&str, &str); 5] = [
@@ -92,7 +92,7 @@ pub(crate) fn of_app(
 
 /// Returns the built-in policy and what it is called.
 pub(crate) fn built_in() -> (String, Policy) {
-    (format!("{BUILT_IN} canary"), policy::built_in())
+    (BUILT_IN.to_owned(), policy::built_in())
 }
 
 fn from_file(printer: &Printer, path: &Path) -> Result<Chosen, Error> {

@@ -26,9 +26,13 @@ mod signals;
 
 mod follow;
 
+mod own;
+
 mod ask;
 mod completions;
+mod demo;
 mod hidden;
+mod history;
 mod init;
 mod plan;
 mod promote;
@@ -94,6 +98,8 @@ enum Colour {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Promote a healthy and a broken release here, under real load (under 3 minutes)
+    Demo,
     /// Promote a release: stage by stage to its end, or back
     Promote(promote::PromoteArgs),
     /// Show where it stands, what it waits for, until when, and why
@@ -110,6 +116,8 @@ enum Command {
     Retry(ask::AskArgs),
     /// Go back to an earlier revision, also after a promotion has ended
     Rollback(ask::RollbackArgs),
+    /// Show what was decided, and on what evidence
+    History(history::HistoryArgs),
     /// Check policy and app files: every mistake at once
     Validate(validate::ValidateArgs),
     /// Show what a promotion would do, stage by stage
@@ -151,6 +159,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     let global = cli.global;
     match cli.command {
+        Command::Demo => runtime()?.block_on(demo::demo(printer, global.timeout)),
         Command::Promote(args) => {
             let timeout = global.timeout;
             runtime()?.block_on(promote::promote(printer, timeout, args))
@@ -164,6 +173,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Rollback(args) => {
             runtime()?.block_on(ask::rollback(printer, global.timeout, args))
         }
+        Command::History(args) => history::history(printer, &args),
         Command::Serve(args) => runtime()?.block_on(serve::serve(printer, args)),
         Command::Hidden(command) => command.run(printer),
         Command::Validate(args) => validate::validate(printer, &args),

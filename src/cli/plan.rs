@@ -114,7 +114,7 @@ pub(crate) async fn to_host(
         && let Some(own) = chosen::of_working_directory(printer)?
     {
         let plan = ask(socket, app, promote.clone()).await?;
-        if plan.policy_source.starts_with(BUILT_IN) {
+        if plan.policy_source == BUILT_IN {
             promote.policy = Some(own.wire());
         }
     }

@@ -9,23 +9,22 @@ use clap::Args;
 use tokio::time::Instant;
 
 use super::chosen::{self, Chosen};
-use super::embedded::Embedded;
 use super::error::Error;
 use super::exit::Exit;
-use super::follow::{self, Ended, Following, OnCancel, OnUnknown};
+use super::follow::{self, Following, OnCancel, OnUnknown};
 use super::output::Printer;
+use super::own::{self, OwnRun};
 use super::plan::{self, PlanArgs};
 use super::signals::Signals;
 use super::target::{self, Found};
-use crate::host::paths::Paths;
-use crate::host::protocol::{Promote, Request};
-use crate::load::{CONNECTIONS_DEFAULT, DURATION_MAX, Load, Running};
+use crate::host::protocol::Request;
+use crate::load::DURATION_MAX;
 use crate::platform::local::app::App;
 use crate::published::ResultLine;
 use crate::rollout::ResultWord;
 
-/// How long the end of an embedded host may take: a drain, and what is stubborn.
-const SHUT_DOWN_LIMIT: Duration = Duration::from_secs(60);
+/// What a promotion takes beside its stages: drains, and the load must not end before it.
+const OVERHEAD: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Args)]
 pub(crate) struct PromoteArgs {
@@ -69,7 +68,7 @@ pub(crate) async fn promote(
         Ok(exit) => Ok(exit),
         Err(error) => {
             if printer.is_json() {
-                printer_result(printer, &args, &error);
+                tell_result(printer, &args, &error);
             }
             Err(error)
         }
@@ -77,7 +76,7 @@ pub(crate) async fn promote(
 }
 
 /// Programs read the result also where nothing was begun; a mistake of usage has none.
-fn printer_result(printer: &Printer, args: &PromoteArgs, error: &Error) {
+fn tell_result(printer: &Printer, args: &PromoteArgs, error: &Error) {
     let result = match error.exit() {
         Exit::Internal | Exit::Unreachable => ResultWord::Error,
         Exit::Refused => ResultWord::Refused,
@@ -119,7 +118,15 @@ impl Start<'_> {
         let mut promote = plan::to_host(self.printer, &socket, &app, release, named).await?;
         promote.retry.clone_from(&self.args.retry);
         let mut signals = Signals::listen()?;
-        let following = self.following(socket, app, false);
+        let following = Following {
+            printer: self.printer,
+            socket,
+            target: format!("local/{app}"),
+            on_cancel: self.args.on_cancel,
+            on_unknown: self.on_unknown(),
+            deadline: self.deadline,
+            embedded: false,
+        };
         let ended = follow::follow(following, &Request::Promote(promote), &mut signals).await?;
         Ok(follow::conclude(self.printer, ended))
     }
@@ -136,111 +143,25 @@ impl Start<'_> {
         let mut promote = plan::request(release, own.as_ref().map(Chosen::wire));
         promote.retry.clone_from(&self.args.retry);
         let length = (plan.most() + OVERHEAD).min(DURATION_MAX);
-        self.check_load(length)?;
+        if let Some(rps) = self.args.load {
+            own::check_load(rps, length)?;
+        }
         let mut signals = Signals::listen()?;
-        let name = app.name.clone();
-        let host = start(self.printer, app, target::paths()?, &mut signals).await?;
-        let ended = self.beside(&host, name, promote, length, &mut signals).await;
-        // The result is told before what is left is cleaned up.
-        let exit = ended.map(|ended| follow::conclude(self.printer, ended));
-        shut_down(self.printer, host).await;
-        exit
-    }
-
-    /// Promotes at a host of its own, beside the load that was asked for.
-    async fn beside(
-        &self,
-        host: &Embedded,
-        name: String,
-        promote: Promote,
-        length: Duration,
-        signals: &mut Signals,
-    ) -> Result<Ended, Error> {
-        let users = host.users();
-        self.printer.say(&format!("users  http://{users}  admin  http://{}", host.admin()));
-        let load = self.args.load.map(|rps| load(users, rps, length)).transpose()?;
-        let following = self.following(host.socket().to_owned(), name, true);
-        let ended = follow::follow(following, &Request::Promote(promote), signals).await;
-        if let Some(load) = load {
-            self.printer.say(&format!("load   {}", load.stop()));
-        }
-        ended
-    }
-
-    fn check_load(&self, length: Duration) -> Result<(), Error> {
-        let nowhere = "http://127.0.0.1:1/";
-        match self.args.load {
-            None => Ok(()),
-            Some(rps) => {
-                Load::new(nowhere, rps, length, CONNECTIONS_DEFAULT).map(|_| ()).map_err(|error| {
-                    Error::user(format!("`--load {rps}` can't be made")).caused_by(error)
-                })
-            }
-        }
-    }
-
-    fn following(&self, socket: PathBuf, app: String, embedded: bool) -> Following<'_> {
-        let nobody = if io::stdin().is_terminal() { OnUnknown::Hold } else { OnUnknown::Exit };
-        Following {
+        let run = OwnRun {
             printer: self.printer,
-            socket,
-            target: format!("local/{app}"),
-            on_cancel: self.args.on_cancel,
-            on_unknown: self.args.on_unknown.unwrap_or(nobody),
+            app,
+            paths: target::paths()?,
+            promote,
+            load: self.args.load.map(|rps| (rps, length)),
+            on_unknown: self.on_unknown(),
             deadline: self.deadline,
-            embedded,
-        }
+        };
+        let (exit, _) = run.run(&mut signals).await?;
+        Ok(exit)
     }
-}
 
-/// What a promotion takes beside its stages: drains, and the load must not end before it.
-const OVERHEAD: Duration = Duration::from_secs(3600);
-
-/// Starts a host of this command's own. A signal meanwhile ends it as soon as it stands: what is
-/// half started can't be put back.
-pub(crate) async fn start(
-    printer: &Printer,
-    app: App,
-    paths: Paths,
-    signals: &mut Signals,
-) -> Result<Embedded, Error> {
-    let starting = Embedded::start(printer, app, paths);
-    tokio::pin!(starting);
-    let aborted = |signal: &str| Error::new(Exit::Aborted, format!("{signal} before it had begun"));
-    tokio::select! {
-        host = &mut starting => host,
-        signal = signals.next() => {
-            printer.say(&format!("{signal}: ending as soon as it has started; once more leaves at once"));
-            tokio::select! {
-                host = &mut starting => {
-                    shut_down(printer, host?).await;
-                    Err(aborted(signal))
-                }
-                signal = signals.next() => Err(aborted(signal)),
-            }
-        }
+    fn on_unknown(&self) -> OnUnknown {
+        let nobody = if io::stdin().is_terminal() { OnUnknown::Hold } else { OnUnknown::Exit };
+        self.args.on_unknown.unwrap_or(nobody)
     }
-}
-
-pub(crate) async fn shut_down(printer: &Printer, host: Embedded) {
-    if tokio::time::timeout(SHUT_DOWN_LIMIT, host.shut_down()).await.is_err() {
-        let limit = super::span(SHUT_DOWN_LIMIT);
-        printer.complain(&format!("warning: the embedded host has not ended within {limit}"));
-    }
-}
-
-/// Starts load on an app of this machine.
-pub(crate) fn load(
-    users: std::net::SocketAddr,
-    rps: f64,
-    length: Duration,
-) -> Result<Running, Error> {
-    let url = if users.ip().is_unspecified() {
-        format!("http://127.0.0.1:{}/", users.port())
-    } else {
-        format!("http://{users}/")
-    };
-    Load::new(&url, rps, length, CONNECTIONS_DEFAULT)
-        .map(Load::start)
-        .map_err(|error| Error::user("the load can't be made").caused_by(error))
 }

@@ -8,8 +8,8 @@ use crate::source;
 use crate::tree::Tree;
 
 const LIB: &str = "//! | layer | module | what |\n//! | pure | [`policy`] | x |\n//! | shell | [`platform`] | x |\n\
-    //! | shell | [`evidence`] | x |\n//! | face | [`cli`] | x |\n\
-    pub mod policy;\npub mod platform;\npub mod evidence;\nmod cli;\n";
+    //! | shell | [`evidence`] | x |\n//! | shell | [`history`] | x |\n//! | face | [`cli`] | x |\n\
+    pub mod policy;\npub mod platform;\npub mod evidence;\npub mod history;\nmod cli;\n";
 
 #[test]
 fn a_map_that_drifts_from_the_modules_is_found() {
@@ -30,7 +30,7 @@ fn a_use_of_a_lower_layer_is_found() {
     check("src/policy.rs", "use crate::{policy::{cli, platform}, policy};", 0);
     check("src/policy.rs", "fn f() -> crate::cli::Exit {}", 1);
     check("src/policy.rs", "use crate::unmapped;", 1);
-    check("src/evidence/a.rs", "use crate::platform::local;", 1);
+    check("src/history/a.rs", "use crate::platform::local;", 1);
     check("src/main.rs", "use crate::cli;", 0);
 }
 

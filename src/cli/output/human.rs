@@ -176,3 +176,90 @@ pub(crate) fn look(at: DateTime<Utc>, run: &PromotionStatus) -> String {
     let at = paint(FAINT, &words::clock(at));
     format!("{at} {:<20} {}: {}", "look", run.verdict, parts.join("; "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::share::Share;
+
+    fn outcome(result: ResultWord, exit_code: u8) -> Outcome {
+        Outcome {
+            result,
+            exit_code,
+            reason: "error_rate > 5%: 8.10 % seen".into(),
+            causes: vec![Cause {
+                condition: "error_rate > 5%".into(),
+                seen: Some(0.081),
+                limit: Some(0.05),
+                baseline: Some(0.001),
+                confidence: Some(0.994),
+                requests: Some(1234),
+            }],
+            stable_revision: "v1".into(),
+            candidate_revision: "v2".into(),
+            final_share: Share::ZERO,
+            stages_passed: 1,
+            detected_after_s: Some(48.0),
+            safe_after_ms: Some(12),
+            drained_after_ms: Some(1340),
+            duration_s: 61.2,
+            traffic: TrafficIs::Safe,
+            observe_only: false,
+            would_have: None,
+        }
+    }
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn a_result_says_why_how_fast_and_what_next() {
+        let outcome = outcome(ResultWord::RolledBack, 3);
+        let line = ResultLine::new("20270115-080000-abcdef", "local/checkout", outcome);
+        insta::assert_snapshot!(plain(&result(&line)), @r"
+        ✘ rolled back  local/checkout v2
+          reason     error_rate > 5%: 8.10 % seen
+          cause      error_rate > 5%
+                     seen 8.10 %, limit 5.00 %, baseline 0.10 %, 1 234 requests, 99.4 % sure
+          time       detected after 48.0 s, safe after 12 ms, drained after 1.3 s, 1 min 1 s in all
+          serves     v1, everything
+          id         20270115-080000-abcdef
+          next       gate history local/checkout --id 20270115-080000-abcdef
+        ");
+    }
+
+    #[test]
+    fn a_refusal_says_that_nothing_was_changed() {
+        let line = ResultLine::not_started(
+            "local/checkout",
+            ResultWord::Refused,
+            7,
+            "v1",
+            "v2",
+            "v2 is quarantined".into(),
+            Some("gate promote local/checkout --release v2 --retry REASON".into()),
+        );
+        insta::assert_snapshot!(plain(&result(&line)), @r"
+        ‖ refused  local/checkout v2
+          reason     v2 is quarantined
+          serves     v1: nothing was changed
+          next       gate promote local/checkout --release v2 --retry REASON
+        ");
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        let line = EventLine {
+            schema: crate::published::EVENT_SCHEMA.into(),
+            event: EventName::StagePassed,
+            at: DateTime::UNIX_EPOCH,
+            promotion: "p".into(),
+            target: "local/checkout".into(),
+            stage: Some(2),
+            share: None,
+            message: "passed".into(),
+        };
+        assert_eq!(plain(&event(&line)), "00:00:00 stage.passed         stage 2: passed");
+    }
+}

@@ -22,6 +22,8 @@ mod series;
 
 mod line;
 
+pub(crate) mod story;
+
 pub(crate) mod style;
 
 pub(crate) mod words;

@@ -9,6 +9,9 @@ use super::words;
 use crate::plan::{Plan, Stage};
 use crate::policy::{InsufficientTraffic, JudgeKind, Strategy};
 
+/// Columns between two columns of a table: what they stand apart, and nothing else.
+pub(crate) const GAP: usize = 3;
+
 /// Digits of the hash that are printed: enough to tell two plans apart.
 const HASH_DIGITS: usize = 12;
 
@@ -26,7 +29,7 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let mut table = builder.build();
     table
         .with(Style::blank().remove_verticals())
-        .with(Padding::new(0, 3, 0, 0))
+        .with(Padding::new(0, GAP, 0, 0))
         .modify(Rows::new(..), Alignment::left());
     let text = table.to_string();
     let mut lines = text.lines().map(str::trim_end);

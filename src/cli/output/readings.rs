@@ -15,7 +15,8 @@ const GAP: usize = 2;
 const NEAR: f64 = 0.8;
 
 /// Eighths of a cell.
-const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+const EIGHTHS: [Option<char>; 8] =
+    [None, Some('▏'), Some('▎'), Some('▍'), Some('▌'), Some('▋'), Some('▊'), Some('▉')];
 
 /// One column: its head, its cells, and how much it matters (0 stays at any width).
 struct Column {
@@ -99,8 +100,8 @@ fn bar(reading: &Reading) -> (Style, String) {
         used if used > NEAR => CARE,
         _ => GOOD,
     };
-    let percent = (used * 100.0).round().min(999.0);
-    (style, format!("{} {percent:>3.0} %", cells(used)))
+    let percent = if used < 10.0 { format!("{:.0}", used * 100.0) } else { "≫".into() };
+    (style, format!("{} {percent:>3} %", cells(used)))
 }
 
 /// Returns the part of the limit that is used up; above 1 it is broken.
@@ -118,11 +119,9 @@ fn used(reading: &Reading) -> Option<f64> {
 fn cells(used: f64) -> String {
     let eighths = (used.clamp(0.0, 1.0) * (BAR_CELLS * 8) as f64).round() as usize;
     let mut text = "█".repeat(eighths / 8);
-    if text.chars().count() < BAR_CELLS {
-        text.push(EIGHTHS[eighths % 8]);
-    }
-    let missing = BAR_CELLS - text.chars().count();
-    text + &" ".repeat(missing)
+    text.extend(EIGHTHS.get(eighths % 8).copied().flatten());
+    let empty = BAR_CELLS - text.chars().count();
+    text + &"░".repeat(empty)
 }
 
 #[cfg(test)]
@@ -155,7 +154,7 @@ mod tests {
     #[test]
     fn a_bar_has_its_cells() {
         for (used, expected) in
-            [(0.0, "      "), (0.5, "███   "), (0.1, "▋     "), (1.0, "██████"), (7.0, "██████")]
+            [(0.0, "░░░░░░"), (0.5, "███░░░"), (0.1, "▋░░░░░"), (1.0, "██████"), (7.0, "██████")]
         {
             assert_eq!(cells(used), expected);
         }
