@@ -43,6 +43,40 @@ fn only_the_owner_may_read_whatever_was_there_before() {
 }
 
 #[test]
+fn plain_bytes_are_replaced_and_what_was_there_is_kept() {
+    let (_dir, path) = place();
+    write(&path, b"one").unwrap();
+    write(&path, b"two").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"two");
+    assert_eq!(fs::read(beside(&path, ".1")).unwrap(), b"one");
+}
+
+#[test]
+fn a_step_that_fails_is_named() {
+    let (_dir, path) = place();
+    fs::create_dir(&path).unwrap();
+    let failure = write(&path, b"one").unwrap_err().to_string();
+    assert_eq!(failure, format!("can't keep the previous generation of {}", path.display()));
+    let failure = write(&path.join("none/state.json"), b"one").unwrap_err().to_string();
+    assert!(failure.starts_with("can't write the new generation of"), "{failure}");
+}
+
+#[test]
+fn a_directory_is_synced_or_missed() {
+    let (_dir, path) = place();
+    sync_directory_of(&path).unwrap();
+    sync_directory_of(Path::new("in-the-working-directory")).unwrap();
+    sync_directory_of(&path.join("none/state.json")).unwrap_err();
+}
+
+#[test]
+fn a_file_that_can_not_be_locked_is_not_taken_for_a_busy_one() {
+    let only_a_place = rustix::fs::OFlags::PATH.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(only_a_place).open("/").unwrap();
+    lock_exclusively(&file).unwrap_err();
+}
+
+#[test]
 fn a_crash_after_any_step_leaves_the_old_or_the_new_generation() {
     for done in 0..=STEPS.len() {
         let (_dir, path) = place();
@@ -131,6 +165,8 @@ fn each_damage_has_its_own_words() {
     check(&sealed("gate.test", 3, "{}"), "written by a newer gate (version 3");
     check(&sealed("gate.other", 2, "{}"), "gate.other");
     check(&sealed("gate.test", 2, "[1]"), "does not fit");
+    assert_eq!(FILE_BYTES_MAX, 16_777_216);
+    check(&" ".repeat(FILE_BYTES_MAX as usize), "no state of a gate");
     check(&" ".repeat(FILE_BYTES_MAX as usize + 1), "larger than");
 }
 

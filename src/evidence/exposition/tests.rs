@@ -83,9 +83,9 @@ fn each_problem_is_its_own_unknown() {
     check("http_requests_total 3\n", "no label that tells failed requests");
     check("http_requests_total{status=\"200\"} 3\n", "no series of http_request_duration_seconds");
     check(EXPRESS, "no bucket at 100 ms");
+    assert_eq!(TEXT_BYTES_MAX, 8_388_608);
+    check(&" ".repeat(TEXT_BYTES_MAX), "no series");
     check(&" ".repeat(TEXT_BYTES_MAX + 1), "longer than");
-    let one = |n: usize| format!("http_requests_total{{status=\"200\",user=\"{n}\"}} 1\n");
-    check(&(0..=SERIES_MAX).map(one).collect::<String>(), "over 2000 series");
     for value in ["NaN", "+Inf", "-1"] {
         let unknown =
             check(&format!("http_requests_total{{code=\"200\"}} {value}\n"), "not a number");
@@ -93,6 +93,27 @@ fn each_problem_is_its_own_unknown() {
     }
     let mixed = "http_requests_total{status=\"200\"} 3\nhttp_requests_total 3\n";
     check(mixed, "no label that tells failed requests");
+}
+
+#[test]
+fn a_label_that_grows_is_refused() {
+    let check = |name: &'static str, label: &str| {
+        let one = |n: usize| format!("{name}{{status=\"200\",user=\"{n}\"{label}}} 1\n");
+        let many: String = (0..SERIES_MAX).map(one).collect();
+        let got = bounds(&many, Preset::Plain);
+        assert!(!matches!(got, Err(ExpositionError::TooManySeries { .. })), "{got:?}");
+        let got = bounds(&format!("{many}{}", one(SERIES_MAX)), Preset::Plain);
+        assert_eq!(got, Err(ExpositionError::TooManySeries { of: name }));
+    };
+    check("http_requests_total", "");
+    check("http_request_duration_seconds_count", "");
+    check("http_request_duration_seconds_bucket", ",le=\"1\"");
+}
+
+#[test]
+fn a_preset_has_a_name() {
+    assert_eq!(Preset::named("plain"), Some(Preset::Plain));
+    assert_eq!(Preset::named("plan"), None);
 }
 
 #[test]
