@@ -29,6 +29,7 @@ const WARM_UP: Duration = Duration::from_millis(500);
 const CONNECTIONS: usize = 32;
 const BODY_BYTES: usize = 1024;
 const START_MAX: Duration = Duration::from_secs(5);
+const END_MAX: Duration = Duration::from_secs(1);
 
 /// Threads or worker processes of every contender.
 const WORKERS: usize = 2;
@@ -259,7 +260,13 @@ impl Drop for Contender {
         // nginx's workers end with a master that is told to end, not with one that is killed.
         let pid = rustix::process::Pid::from_child(&self.process);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ = self.process.wait();
+        let due = Instant::now() + END_MAX;
+        while let Ok(None) = self.process.try_wait() {
+            if Instant::now() > due {
+                let _ = self.process.kill();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

@@ -3,13 +3,16 @@
 //! A request is sent a second time only if not a byte of the first attempt left: the connection
 //! could not be opened, or it turned out to be closed before the request was written. hyper hands
 //! such a request back, and one that was begun it does not. Where the candidate can't be reached
-//! the request goes to stable; the candidate's failure is counted all the same.
+//! the request goes to stable; the candidate's failure is counted all the same, so that such a
+//! request counts once for each of the two.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderValue, SET_COOKIE, TRANSFER_ENCODING};
+use http::header::{
+    CONTENT_TYPE, EXPECT, HOST, HeaderValue, SET_COOKIE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, sleep_until};
@@ -21,7 +24,6 @@ use super::headers;
 use super::instance::{Exchange, Instance};
 use super::limits::Limits;
 use super::line::{Line, Unanswered};
-use super::route::Choice;
 use super::serve::Client;
 use super::tally::Failure;
 use super::tunnel;
@@ -39,7 +41,7 @@ pub(super) async fn forward(
     if let Some(refusal) = refusal(&request) {
         return refusal;
     }
-    let Some(choice) = shared.router.choose(request.headers()) else {
+    let Some(choice) = shared.router.choose(request.headers(), arrived) else {
         shared.unserved.fetch_add(1, Relaxed);
         return answer::nobody_serves();
     };
@@ -47,8 +49,8 @@ pub(super) async fn forward(
         .filter(|_| request.version() == Version::HTTP_11)
         .map(|protocol| (protocol, hyper::upgrade::on(&mut request)));
     let (protocol, upgraded) = upgrade.unzip();
-    let outgoing = outgoing(request, client.peer, protocol, choice.instance.addr);
-    let delivered = deliver(&shared.limits, &choice, outgoing, arrived).await;
+    let outgoing = outgoing(request, client.peer, protocol, choice.exchange.instance().addr);
+    let delivered = deliver(&shared, choice.exchange, outgoing, arrived).await;
     let mut response = match delivered {
         Ok(delivered) => match upgraded {
             Some(upgraded) if delivered.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -129,23 +131,25 @@ fn origin_form(uri: Uri) -> Uri {
     uri.into_parts().path_and_query.map_or_else(|| Uri::from_static("/"), Uri::from)
 }
 
-/// Brings the request to the chosen instance, or to the other one if that can't be reached.
+/// Brings the request to the chosen instance, or to stable if that can't be reached.
 async fn deliver(
-    limits: &Limits,
-    choice: &Choice,
+    shared: &Shared,
+    mut exchange: Exchange,
     request: Request<Upload>,
     arrived: Instant,
 ) -> Result<Delivered, Refusal> {
-    let mut exchange = Exchange::begin(&choice.instance, arrived);
-    match (attempt(&choice.instance, request, limits).await, &choice.otherwise) {
-        (Err(Missed::Unreachable(request)), Some(stable)) => {
-            exchange.unanswered(StatusCode::BAD_GATEWAY, Failure::Connect);
-            drop(exchange);
-            let exchange = Exchange::begin(stable, arrived);
-            conclude(exchange, attempt(stable, *request, limits).await)
+    let mut reached = attempt(exchange.instance(), request, &shared.limits).await;
+    if let Err(Missed::Unreachable(request)) = reached {
+        match shared.router.instead_of(&exchange, arrived) {
+            Some(stable) => {
+                exchange.unanswered(StatusCode::BAD_GATEWAY, Failure::Connect);
+                exchange = stable;
+                reached = attempt(exchange.instance(), *request, &shared.limits).await;
+            }
+            None => reached = Err(Missed::Unreachable(request)),
         }
-        (reached, _) => conclude(exchange, reached),
     }
+    conclude(exchange, reached)
 }
 
 /// What the client is told instead of an answer.
@@ -220,11 +224,16 @@ async fn answer_head(
     progress: Option<&Progress>,
     limits: &Limits,
 ) -> Result<Result<Response<Incoming>, Box<Request<Upload>>>, Missed> {
+    let upgrades = request.headers().contains_key(UPGRADE);
     let mut due = Instant::now() + limits.response_head;
     let mut sending = std::pin::pin!(line.send(request));
     loop {
         tokio::select! {
             sent = &mut sending => return match sent {
+                // Nobody asked for another protocol, so what follows could not be read.
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrades => {
+                    Err(Missed::Broken)
+                }
                 Ok(response) => Ok(Ok(response)),
                 Err(Unanswered::Unsent(request)) => Ok(Err(request)),
                 Err(Unanswered::Broken) if progress.is_some_and(Progress::is_at_client) => {

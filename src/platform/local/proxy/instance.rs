@@ -194,7 +194,9 @@ impl Exchange {
     /// The instance did not answer, and the client is told so with this status.
     pub(super) fn unanswered(&mut self, status: StatusCode, failure: Failure) {
         self.count(status.as_u16());
-        self.fail(failure);
+        if !self.is_cut() {
+            self.fail(failure);
+        }
     }
 
     /// The proxy ended it for a reason that is not the revision's.

@@ -66,6 +66,9 @@ use instance::Kind;
 use route::Router;
 use serve::Stage;
 
+/// How long connections that were told to end now are waited for.
+const CUT_WAIT: Duration = Duration::from_secs(1);
+
 /// A running proxy. Dropping it cuts every connection; [`Proxy::shutdown`] ends it in good order.
 #[derive(Debug)]
 pub struct Proxy {
@@ -122,7 +125,7 @@ impl Proxy {
         self.shared.router.set_routes(routes);
     }
 
-    /// Changes the candidate's share: one atomic write.
+    /// Changes the candidate's share: one write. Every request that is assigned after it obeys.
     pub fn set_share(&self, share: Share) {
         self.shared.router.set_share(share);
     }
@@ -193,16 +196,14 @@ impl Proxy {
 
     /// Stops accepting, lets every connection end with the request that it carries, and cuts what
     /// is left at the deadline. Returns how many connections were cut.
-    pub async fn shutdown(self, deadline: Duration) -> usize {
+    pub async fn shutdown(&self, deadline: Duration) -> usize {
         self.shared.stage.send_replace(Stage::Closing);
-        let places = u32::try_from(self.shared.limits.clients_max).unwrap_or(u32::MAX);
-        // A place that can't be had belongs to a connection that is still open.
-        let all = self.shared.places.acquire_many(places);
-        if timeout(deadline, all).await.is_ok() {
+        if self.shared.is_empty_within(deadline).await {
             return 0;
         }
         let left = self.shared.clients();
         self.shared.stage.send_replace(Stage::Cut);
+        self.shared.is_empty_within(CUT_WAIT).await;
         left
     }
 }
@@ -218,6 +219,12 @@ impl Shared {
     /// Client connections that are open.
     fn clients(&self) -> usize {
         self.limits.clients_max.saturating_sub(self.places.available_permits())
+    }
+
+    async fn is_empty_within(&self, limit: Duration) -> bool {
+        let places = u32::try_from(self.limits.clients_max).unwrap_or(u32::MAX);
+        // A place that can't be had belongs to a connection that is still open.
+        timeout(limit, self.places.acquire_many(places)).await.is_ok()
     }
 
     fn is_serving(&self) -> bool {

@@ -1,20 +1,20 @@
 //! Where requests go: the routes, swapped as a whole, and the choice for one request.
 //!
-//! The share lies in the table as an atomic, so that taking all traffic from a candidate is one
-//! write; the next assigned request obeys it. Whether an instance is in traffic is for the host's
+//! Taking all traffic from a candidate is one write to the table, and the next assigned request
+//! obeys it. Whether an instance is in traffic is for the host's
 //! probes to say. While one revision can serve, requests are never sent to nothing.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use super::assign::{Salt, Sequence, is_candidates};
-use super::instance::Instance;
+use super::instance::{Exchange, Instance};
 use super::sticky::{Point, Sticky};
 use super::tally::Tally;
 use crate::share::Share;
@@ -53,18 +53,18 @@ pub struct Assigned {
     pub candidate: u64,
 }
 
-/// Where one request goes.
+/// Where one request goes. It counts as in flight there from the moment of the choice.
 #[derive(Debug)]
 pub(super) struct Choice {
-    pub(super) instance: Arc<Instance>,
-    /// Where it may go if no connection can be opened: only from the candidate back to stable.
-    pub(super) otherwise: Option<Arc<Instance>>,
+    pub(super) exchange: Exchange,
     pub(super) set_cookie: Option<HeaderValue>,
 }
 
 #[derive(Debug)]
 pub(super) struct Router {
-    table: RwLock<Arc<Table>>,
+    /// Requests are assigned under its lock: when a change of it returns, none is assigned by what
+    /// was before, and a drain that follows sees every request that was.
+    table: RwLock<Table>,
     instances: Mutex<BTreeMap<String, Arc<Instance>>>,
     bounds: Arc<[Duration]>,
     pool_idle_max: usize,
@@ -81,7 +81,7 @@ pub(super) struct Router {
 struct Table {
     stable: Option<Leg>,
     candidate: Option<Leg>,
-    share: AtomicU16,
+    share: Share,
     sticky: Option<Sticky>,
 }
 
@@ -108,24 +108,32 @@ impl Router {
     }
 
     /// Chooses for one request; `None` if no instance can serve.
-    pub(super) fn choose(&self, headers: &HeaderMap) -> Option<Choice> {
+    pub(super) fn choose(&self, headers: &HeaderMap, arrived: Instant) -> Option<Choice> {
         let table = self.table();
-        let point = match &table.sticky {
+        let Point { point, set_cookie } = match &table.sticky {
             Some(sticky) => sticky.point(headers, &self.salt, &self.sequence),
             None => Point { point: self.sequence.next(), set_cookie: None },
         };
-        let wanted = is_candidates(point.point, table.share());
+        let wanted = is_candidates(point, table.share);
         let stable = Leg::serving(table.stable.as_ref());
         let candidate = Leg::serving(table.candidate.as_ref());
-        let (arm, instance, otherwise) = match (stable, candidate) {
-            (stable, Some(candidate)) if wanted => (Arm::Candidate, candidate, stable),
-            (Some(stable), _) => (Arm::Stable, stable, None),
-            (None, Some(candidate)) => (Arm::Candidate, candidate, None),
+        let (arm, instance) = match (stable, candidate) {
+            (_, Some(candidate)) if wanted => (Arm::Candidate, candidate),
+            (Some(stable), _) => (Arm::Stable, stable),
+            (None, Some(candidate)) => (Arm::Candidate, candidate),
             (None, None) => return None,
         };
         self.note(arm);
-        let (instance, otherwise) = (Arc::clone(instance), otherwise.cloned());
-        Some(Choice { instance, otherwise, set_cookie: point.set_cookie })
+        Some(Choice { exchange: Exchange::begin(instance, arrived), set_cookie })
+    }
+
+    /// Returns where a request goes whose instance can't be reached: to stable, never to the
+    /// candidate, whose share would no longer be what was asked.
+    pub(super) fn instead_of(&self, missed: &Exchange, arrived: Instant) -> Option<Exchange> {
+        let table = self.table();
+        let stable = Leg::serving(table.stable.as_ref())?;
+        let is_other = !Arc::ptr_eq(stable, missed.instance());
+        is_other.then(|| Exchange::begin(stable, arrived))
     }
 
     fn note(&self, arm: Arm) {
@@ -144,20 +152,18 @@ impl Router {
         let table = Table {
             stable: routes.stable.map(|backend| self.leg(&backend, Arm::Stable)),
             candidate: routes.candidate.map(|backend| self.leg(&backend, Arm::Candidate)),
-            share: AtomicU16::new(routes.share.basis_points()),
+            share: routes.share,
             sticky: routes.sticky,
         };
-        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        *self.table_mut() = table;
     }
 
     pub(super) fn set_share(&self, share: Share) {
-        // Under the lock, so that it can't go to a table that is just being replaced.
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        table.share.store(share.basis_points(), SeqCst);
+        self.table_mut().share = share;
     }
 
     pub(super) fn share(&self) -> Share {
-        self.table().share()
+        self.table().share
     }
 
     pub(super) fn assigned(&self) -> Assigned {
@@ -212,19 +218,17 @@ impl Router {
         instance
     }
 
-    fn table(&self) -> Arc<Table> {
-        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+    fn table(&self) -> RwLockReadGuard<'_, Table> {
+        // No code that holds one of these locks leaves what it guards half changed.
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn table_mut(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Instance>>> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Table {
-    fn share(&self) -> Share {
-        // What was stored was a share, so the alternative can't be taken.
-        Share::from_basis_points(self.share.load(SeqCst)).unwrap_or_default()
     }
 }
 

@@ -193,7 +193,7 @@ async fn the_proxy_ends_in_good_order() {
     let idle = TcpStream::connect(at).await.unwrap();
     let mut stream = ask(&proxy).await;
     eventually("it is under way", || proxy.in_flight("app-0") == 1).await;
-    let ended = tokio::spawn(proxy.shutdown(LONG));
+    let ended = tokio::spawn(async move { proxy.shutdown(LONG).await });
     upgrades::closes(idle).await;
     assert!(!ended.is_finished());
     go.notify_one();

@@ -88,6 +88,15 @@ async fn what_is_no_http_is_502() {
     }));
     assert_eq!(get(&proxy).await.0, 502);
     assert_eq!(counted(&proxy, "app-0"), [1, 1]);
+    let proxy = before(raw(|mut stream| async move {
+        read_until(&mut stream, HEAD_END).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+            .await;
+        let _ = stream.read(&mut [0; 1]).await;
+    }));
+    assert_eq!(get(&proxy).await.0, 502);
+    assert_eq!(counted(&proxy, "app-0"), [1, 1]);
 }
 
 #[tokio::test]
