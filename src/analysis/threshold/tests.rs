@@ -3,6 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::analysis::Answer;
 use crate::plan::{JudgePlan, Plan, Release};
 use crate::policy::{InsufficientTraffic, JudgeKind, Strategy as Kind};
 use crate::share::Share;
