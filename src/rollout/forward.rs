@@ -57,7 +57,7 @@ pub(super) fn shift(plan: &Plan, mut state: State, seen: &Observation, stage: us
     if world.share == Some(asked.share) {
         state.share_seen = Some(seen.now);
         state.enter(Phase::Holding { stage, clock: StageClock::start(seen.now) }, seen.now);
-        return stay(state, Waiting::until("evidence", after(seen.now, asked.deadline)));
+        return stay(state, Waiting::until("the hold to be over", after(seen.now, asked.hold)));
     }
     let raises = world.share.is_none_or(|share| share < asked.share);
     if !raises || world.candidate.as_ref().is_some_and(|c| fits(c, asked.share)) {
