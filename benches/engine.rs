@@ -25,7 +25,7 @@ fn main() {
         stable: "v1".into(),
         release: "v2".into(),
         requests_per_s: 200.0,
-        bounds_ms: gate::analysis::bounds_ms(&plan.conditions),
+        bounds_ms: gate::plan::bounds_ms(&plan.conditions),
         stable_does: Behaviour::GOOD,
         candidate_does: Behaviour::GOOD,
         ready_after: Some(Duration::from_secs(3)),

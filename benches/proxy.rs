@@ -64,7 +64,7 @@ fn main() -> Result<()> {
 fn serve(listen: SocketAddr, backend: SocketAddr) -> Result<()> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.worker_threads(WORKERS).enable_all().build()?.block_on(async {
-        let bounds_ms = gate::analysis::bounds_ms(&[]);
+        let bounds_ms = gate::plan::bounds_ms(&[]);
         let config = Config { bounds_ms, salt: Salt([0; 16]), limits: Limits::default() };
         let proxy = Proxy::start(TcpListener::bind(listen)?, config)?;
         let (revision, instance) = ("v1".to_owned(), "v1-0".to_owned());

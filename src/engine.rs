@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::analysis::evidence::Refused;
-use crate::analysis::{Judge, Judgement, Look, bounds_ms};
+use crate::analysis::{Judge, Judgement, Look};
 use crate::clock::Clock;
 use crate::evidence::Evidence;
 use crate::history::{Folded, History, HistoryError, Record, Urgency};
@@ -67,7 +67,7 @@ impl Promotion {
     /// # Errors
     /// The plan's conditions can't be judged.
     pub fn new(id: String, plan: Plan, now: DateTime<Utc>) -> Result<Self, Refused> {
-        let judge = Judge::new(&plan, &bounds_ms(&plan.conditions))?;
+        let judge = Judge::new(&plan)?;
         let state = State::new(now);
         Ok(Self {
             id,

@@ -88,7 +88,16 @@ pub struct JudgePlan {
     pub window: Duration,
     pub looks: u32,
     pub min_requests: u64,
+    /// Where the counters come from: `proxy`, `metrics`, or the URL of a metrics server.
+    pub source: String,
+    /// Upper bounds of the latency classes in milliseconds, rising, as the source counts them.
+    pub bounds_ms: Vec<f64>,
 }
+
+/// The source of a policy that names none: the platform's own counters.
+pub const PROXY: &str = "proxy";
+/// The source that is each instance's own `/metrics`.
+pub const METRICS: &str = "metrics";
 
 /// What a platform fills in where the policy is silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +135,8 @@ impl Plan {
                 window: evidence.window.unwrap_or(defaults.window),
                 looks: evidence.looks,
                 min_requests: evidence.min_requests,
+                source: evidence.source.clone().unwrap_or_else(|| PROXY.into()),
+                bounds_ms: bounds_ms(&policy.conditions),
             },
             insufficient_traffic: policy.insufficient_traffic,
             observe_only: !policy.auto_rollback,
@@ -187,4 +198,22 @@ fn resolve(stage: StagePolicy) -> Stage {
     let hold = stage.hold.unwrap_or(HOLD);
     let deadline = stage.deadline.unwrap_or_else(|| (hold * DEADLINE_HOLDS).max(DEADLINE_MIN));
     Stage { share: stage.share, hold, deadline, approval: stage.approval }
+}
+
+/// Returns the latency bounds in milliseconds that the conditions need: one at each limit, and
+/// enough beside it to tell a quantile.
+#[must_use]
+pub fn bounds_ms(conditions: &[Condition]) -> Vec<f64> {
+    let mut bounds = vec![
+        5.0, 10.0, 25.0, 50.0, 100.0, 150.0, 250.0, 500.0, 750.0, 1000.0, 1500.0, 2500.0, 5000.0,
+        10_000.0,
+    ];
+    for condition in conditions {
+        if let Condition::ResponseTime { limit, .. } = condition {
+            bounds.push(limit.as_nanos() as f64 / 1e6);
+        }
+    }
+    bounds.sort_by(f64::total_cmp);
+    bounds.dedup();
+    bounds
 }

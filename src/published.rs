@@ -8,9 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::{
-    Counters, Judgement, Look, Reading, Unknown, Verdict, VerdictWord, bounds_ms,
-};
+use crate::analysis::{Counters, Judgement, Look, Reading, Unknown, Verdict, VerdictWord};
 use crate::plan::Plan;
 use crate::rollout::{
     Event, EventName, Outcome, Phase, ResultWord, State, TrafficIs, Waiting, World,
@@ -231,7 +229,7 @@ impl PromotionStatus {
             trouble: candidate.and_then(|c| c.trouble.as_ref()).map(|trouble| trouble.what.clone()),
             sample: look.map(|(look, _)| Sample {
                 at_s: look.at_s,
-                bounds_ms: bounds_ms(&plan.conditions),
+                bounds_ms: plan.judge.bounds_ms.clone(),
                 baseline: sum(&look.baseline),
                 candidate: sum(&look.candidate),
             }),

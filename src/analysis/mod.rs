@@ -13,7 +13,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
-use crate::policy::{Condition, JudgeKind};
+use crate::policy::JudgeKind;
 use crate::share::Share;
 
 pub mod evidence;
@@ -245,24 +245,6 @@ impl Cause {
     }
 }
 
-/// Returns the latency bounds in milliseconds that the conditions need: one at each limit, and
-/// enough beside it to tell a quantile.
-#[must_use]
-pub fn bounds_ms(conditions: &[Condition]) -> Vec<f64> {
-    let mut bounds = vec![
-        5.0, 10.0, 25.0, 50.0, 100.0, 150.0, 250.0, 500.0, 750.0, 1000.0, 1500.0, 2500.0, 5000.0,
-        10_000.0,
-    ];
-    for condition in conditions {
-        if let Condition::ResponseTime { limit, .. } = condition {
-            bounds.push(limit.as_nanos() as f64 / 1e6);
-        }
-    }
-    bounds.sort_by(f64::total_cmp);
-    bounds.dedup();
-    bounds
-}
-
 /// A judge of either kind, as plain data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -273,12 +255,12 @@ pub enum Judge {
 
 impl Judge {
     /// # Errors
-    /// Conditions that this judge can't judge, or not with these bounds.
-    pub fn new(plan: &Plan, bounds_ms: &[f64]) -> Result<Self, evidence::Refused> {
+    /// Conditions that this judge can't judge, or not with the plan's bounds.
+    pub fn new(plan: &Plan) -> Result<Self, evidence::Refused> {
         match plan.judge.kind {
-            JudgeKind::Threshold => Ok(Self::Threshold(threshold::Judge::new(plan, bounds_ms))),
+            JudgeKind::Threshold => Ok(Self::Threshold(threshold::Judge::new(plan))),
             JudgeKind::Evidence => {
-                let header = evidence::Header::of_plan(plan, bounds_ms);
+                let header = evidence::Header::of_plan(plan);
                 evidence::Judge::new(&plan.conditions, &header).map(Box::new).map(Self::Evidence)
             }
         }

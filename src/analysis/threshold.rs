@@ -61,7 +61,7 @@ pub struct Judge {
 
 impl Judge {
     #[must_use]
-    pub fn new(plan: &Plan, bounds_ms: &[f64]) -> Self {
+    pub fn new(plan: &Plan) -> Self {
         let probe_s = plan.health_check.as_ref().map_or(0.0, |h| h.interval.as_secs_f64());
         let health_limit = |c: &Condition| match c {
             Condition::HealthCheckFailures { limit } => Some(f64::from(*limit)),
@@ -70,7 +70,7 @@ impl Judge {
         let limit = plan.conditions.iter().find_map(health_limit).unwrap_or(0.0);
         Self {
             conditions: plan.conditions.clone(),
-            bounds_ms: bounds_ms.to_vec(),
+            bounds_ms: plan.judge.bounds_ms.clone(),
             window_s: plan.judge.window.as_secs_f64(),
             health_window_s: HEALTH_WINDOW_S.max(2.0 * (limit + 1.0) * probe_s),
             looks: plan.judge.looks.max(1),

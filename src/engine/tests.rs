@@ -59,7 +59,7 @@ fn script() -> Script {
         stable: "v1".into(),
         release: "v2".into(),
         requests_per_s: 200.0,
-        bounds_ms: crate::analysis::bounds_ms(&policy().conditions),
+        bounds_ms: crate::plan::bounds_ms(&policy().conditions),
         stable_does: Behaviour::GOOD,
         candidate_does: Behaviour::GOOD,
         ready_after: Some(Duration::from_secs(3)),

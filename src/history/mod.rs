@@ -9,7 +9,7 @@ use std::future::Future;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::{Judge, Judgement, Look, bounds_ms};
+use crate::analysis::{Judge, Judgement, Look};
 use crate::plan::Plan;
 use crate::rollout::{Ask, Asks, Effect, Event, Outcome, State, Waiting};
 
@@ -107,7 +107,7 @@ pub fn fold<'a>(records: impl IntoIterator<Item = (DateTime<Utc>, &'a Record)>) 
         started,
         plan: (**plan).clone(),
         state: State::new(started),
-        judge: Judge::new(plan, &bounds_ms(&plan.conditions)).ok()?,
+        judge: Judge::new(plan).ok()?,
         asks: Asks::default(),
         waiting: None,
         newest: None,

@@ -41,6 +41,8 @@ pub(super) fn plan(percent: &[f64]) -> Plan {
             window: Duration::from_secs(60),
             looks: 3,
             min_requests: 50,
+            source: crate::plan::PROXY.into(),
+            bounds_ms: Vec::new(),
         },
         insufficient_traffic: InsufficientTraffic::Rollback,
         observe_only: false,

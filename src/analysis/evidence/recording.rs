@@ -42,7 +42,7 @@ pub struct Header {
 impl Header {
     /// Returns the header of the recording that a promotion with this plan makes.
     #[must_use]
-    pub fn of_plan(plan: &Plan, bounds_ms: &[f64]) -> Self {
+    pub fn of_plan(plan: &Plan) -> Self {
         let stage = |stage: &Stage| StageTimes {
             at_s: None,
             share: Some(stage.share.fraction()),
@@ -52,7 +52,7 @@ impl Header {
         let health_check = plan.health_check.as_ref();
         Self {
             schema: RECORDING_SCHEMA.to_owned(),
-            bounds_ms: bounds_ms.to_vec(),
+            bounds_ms: plan.judge.bounds_ms.clone(),
             interval_s: plan.judge.interval.as_secs_f64(),
             source_interval_s: None,
             probe_interval_s: health_check.map(|check| check.interval.as_secs_f64()),

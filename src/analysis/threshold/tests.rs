@@ -27,6 +27,8 @@ fn plan(conditions: Vec<Condition>) -> Plan {
             window: Duration::from_secs(15),
             looks: 3,
             min_requests: 50,
+            source: crate::plan::PROXY.into(),
+            bounds_ms: BOUNDS.to_vec(),
         },
         insufficient_traffic: InsufficientTraffic::Rollback,
         observe_only: false,
@@ -71,7 +73,7 @@ impl Case {
             queries: BTreeMap::new(),
             missing: None,
         };
-        let mut case = Self { judge: Judge::new(&plan(conditions), &BOUNDS), look };
+        let mut case = Self { judge: Judge::new(&plan(conditions)), look };
         case.judge.judge(&case.look.clone()); // the baseline's point of reference
         case
     }

@@ -291,7 +291,7 @@ fn bounds_ms(app: &App) -> Vec<f64> {
         Some(app::PolicySource::Inline(policy)) => policy.conditions.as_slice(),
         Some(app::PolicySource::File(_)) | None => &[],
     };
-    crate::analysis::bounds_ms(conditions)
+    crate::plan::bounds_ms(conditions)
 }
 
 /// Returns the app's probes, or those that its own policy's `health_check` means.

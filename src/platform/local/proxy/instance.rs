@@ -5,8 +5,8 @@
 //! see their connection end.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -45,7 +45,7 @@ pub(super) struct Instance {
     pub(super) name: String,
     pub(super) revision: String,
     pub(super) addr: SocketAddr,
-    pub(super) tally: Arc<Tally>,
+    tally: RwLock<Arc<Tally>>,
     pub(super) pool: Pool,
     /// Whether it is the candidate now, for the metrics' label.
     pub(super) candidate: AtomicBool,
@@ -63,7 +63,7 @@ impl Instance {
             name: backend.instance.clone(),
             revision: backend.revision.clone(),
             addr: backend.addr,
-            tally,
+            tally: RwLock::new(tally),
             pool: Pool::new(pool_idle_max),
             candidate: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
@@ -72,6 +72,15 @@ impl Instance {
             less: Notify::new(),
             cuts: watch::Sender::new(Cuts::default()),
         }
+    }
+
+    pub(super) fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Counts into a new tally from now on.
+    pub(super) fn count_anew(&self, tally: Arc<Tally>) {
+        *self.tally.write().unwrap_or_else(PoisonError::into_inner) = tally;
     }
 
     pub(super) fn is(&self, backend: &Backend) -> bool {
@@ -208,7 +217,7 @@ impl Exchange {
     pub(super) fn fail(&mut self, failure: Failure) {
         if !self.failed {
             self.failed = true;
-            self.instance.tally.fail(failure);
+            self.instance.tally().fail(failure);
         }
     }
 
@@ -228,7 +237,7 @@ impl Exchange {
 
     fn count(&mut self, status: u16) {
         self.counted = true;
-        self.instance.tally.count(status, self.waited());
+        self.instance.tally().count(status, self.waited());
     }
 
     fn waited(&self) -> Duration {

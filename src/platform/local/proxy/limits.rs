@@ -62,7 +62,7 @@ impl Default for Limits {
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Upper bounds of the latency classes in milliseconds, rising; see
-    /// [`bounds_ms`](crate::analysis::bounds_ms).
+    /// [`bounds_ms`](crate::plan::bounds_ms).
     pub bounds_ms: Vec<f64>,
     pub salt: Salt,
     pub limits: Limits,

@@ -48,7 +48,7 @@ fn requests(to: &mut DescriptorEncoder<'_>, instances: &[Arc<Instance>]) -> fmt:
     let mut family =
         to.encode_descriptor("gate_proxy_requests", help, None, MetricType::Counter)?;
     for instance in instances {
-        for (code, count) in instance.tally.codes() {
+        for (code, count) in instance.tally().codes() {
             let labels = labels(instance, [("code", code.to_string())]);
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
@@ -60,7 +60,7 @@ fn errors(to: &mut DescriptorEncoder<'_>, instances: &[Arc<Instance>]) -> fmt::R
     let help = "Requests that count as errors of their revision, by what went wrong";
     let mut family = to.encode_descriptor("gate_proxy_errors", help, None, MetricType::Counter)?;
     for instance in instances {
-        for (failure, count) in instance.tally.failures() {
+        for (failure, count) in instance.tally().failures() {
             let labels = labels(instance, [("kind", failure.word().to_owned())]);
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
@@ -73,11 +73,12 @@ fn durations(to: &mut DescriptorEncoder<'_>, instances: &[Arc<Instance>]) -> fmt
     let help = "Time until the head of the response";
     let mut family = to.encode_descriptor(name, help, None, MetricType::Histogram)?;
     for instance in instances {
-        let classes = instance.tally.classes();
-        let bounds = instance.tally.bounds().iter().map(std::time::Duration::as_secs_f64);
+        let tally = instance.tally();
+        let classes = tally.classes();
+        let bounds = tally.bounds().iter().map(std::time::Duration::as_secs_f64);
         let buckets = bounds.chain([f64::INFINITY]).zip(classes.iter().copied());
         let buckets = buckets.collect::<Vec<_>>();
-        let (sum, count) = (instance.tally.seconds(), classes.iter().sum());
+        let (sum, count) = (tally.seconds(), classes.iter().sum());
         let labels = labels(instance, []);
         let mut series = family.encode_family(&labels)?;
         series.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;

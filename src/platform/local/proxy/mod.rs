@@ -153,7 +153,13 @@ impl Proxy {
     #[must_use]
     pub fn counters(&self) -> BTreeMap<String, Counters> {
         let instances = self.shared.router.instances();
-        instances.iter().map(|one| (one.name.clone(), one.tally.counters())).collect()
+        instances.iter().map(|one| (one.name.clone(), one.tally().counters())).collect()
+    }
+
+    /// Counts latencies by these bounds (milliseconds, rising) from now on. If they differ from the
+    /// present ones, every instance's counters begin anew at 0.
+    pub fn set_bounds(&self, bounds_ms: &[f64]) {
+        self.shared.router.set_bounds(bounds_ms.iter().map(|bound| from_ms(*bound)).collect());
     }
 
     /// Drops an instance's counters. It does nothing while the instance has a route, and returns

@@ -66,7 +66,7 @@ pub(super) struct Router {
     /// was before, and a drain that follows sees every request that was.
     table: RwLock<Table>,
     instances: Mutex<BTreeMap<String, Arc<Instance>>>,
-    bounds: Arc<[Duration]>,
+    bounds: RwLock<Arc<[Duration]>>,
     pool_idle_max: usize,
     sequence: Sequence,
     salt: Salt,
@@ -96,7 +96,7 @@ impl Router {
         Self {
             table: RwLock::default(),
             instances: Mutex::default(),
-            bounds,
+            bounds: RwLock::new(bounds),
             pool_idle_max,
             sequence: Sequence::default(),
             salt,
@@ -207,15 +207,31 @@ impl Router {
             return Arc::clone(same);
         }
         let tally = known.map_or_else(
-            || Arc::new(Tally::new(Arc::clone(&self.bounds))),
+            || Arc::new(Tally::new(self.bounds())),
             |known| {
                 known.pool.close();
-                Arc::clone(&known.tally)
+                known.tally()
             },
         );
         let instance = Arc::new(Instance::new(backend, tally, self.pool_idle_max));
         instances.insert(backend.instance.clone(), Arc::clone(&instance));
         instance
+    }
+
+    pub(super) fn set_bounds(&self, bounds: Arc<[Duration]>) {
+        let mut present = self.bounds.write().unwrap_or_else(PoisonError::into_inner);
+        if *present == bounds {
+            return;
+        }
+        *present = Arc::clone(&bounds);
+        drop(present);
+        for instance in self.lock().values() {
+            instance.count_anew(Arc::new(Tally::new(Arc::clone(&bounds))));
+        }
+    }
+
+    fn bounds(&self) -> Arc<[Duration]> {
+        Arc::clone(&self.bounds.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn table(&self) -> RwLockReadGuard<'_, Table> {
