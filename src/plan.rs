@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::policy::{
-    Condition, Freeze, HealthCheck, InsufficientTraffic, JudgeKind, Policy, StagePolicy, Strategy,
+    Condition, Freeze, HealthCheck, InsufficientTraffic, JudgeKind, PROXY, Policy, StagePolicy,
+    Strategy,
 };
 use crate::share::Share;
 
@@ -93,11 +94,6 @@ pub struct JudgePlan {
     /// Upper bounds of the latency classes in milliseconds, rising, as the source counts them.
     pub bounds_ms: Vec<f64>,
 }
-
-/// The source of a policy that names none: the platform's own counters.
-pub const PROXY: &str = "proxy";
-/// The source that is each instance's own `/metrics`.
-pub const METRICS: &str = "metrics";
 
 /// What a platform fills in where the policy is silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use crate::engine::Promotion;
 use crate::history::{AskedFor, History, Record, Urgency, journal};
 use crate::platform::local::app::{App, ReleaseSpec};
 use crate::platform::local::{Home, Local};
+use crate::policy::METRICS;
 use crate::published::{LastResult, ResultLine};
 use crate::rollout::Ask;
 
@@ -224,7 +225,7 @@ impl Shared {
         retry: Option<String>,
     ) -> Result<Running, Box<ResultLine>> {
         let _alone = self.beginning.lock().await;
-        let Admitted { plan, spec } = admitted;
+        let Admitted { mut plan, spec } = admitted;
         if let Some(running) = self.running() {
             return Err(Box::new(is_busy(&plan, &running)));
         }
@@ -237,6 +238,13 @@ impl Shared {
             let why = self.local.stable_trouble().map(|why| format!(": {why}")).unwrap_or_default();
             return Err(refused(format!("stable ({}) is not ready{why}", plan.stable.name)));
         }
+        if plan.judge.source == METRICS {
+            let bounds = self.local.own_bounds_ms().await;
+            plan.judge.bounds_ms = bounds.map_err(|why| {
+                Box::new(not_possible(&plan, format!("stable's own metrics can't be used: {why}")))
+            })?;
+        }
+        let refused = |reason: String| Box::new(not_possible(&plan, reason));
         let id = new_id(now);
         let by_whom = by.clone();
         let opened = Diary::open(&self.history, &id).map_err(|error| refused(error.to_string()))?;

@@ -12,9 +12,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::engine::{Promotion, Seams, Turn};
 use crate::history::{History, Record, Urgency};
 use crate::plan::Plan;
+use crate::platform::local::Local;
 use crate::platform::local::app::ReleaseSpec;
 use crate::platform::local::stored::Quarantined;
-use crate::platform::local::{Drains, Local};
 use crate::published::{EventLine, PromotionStatus, ResultLine, Standing, StatusLine};
 use crate::rollout::{Outcome, ResultWord};
 
@@ -60,9 +60,7 @@ impl Running {
         };
         let shown = running.clone();
         tokio::spawn(async move {
-            let plan = &promotion.plan;
-            let drains = Drains { promoted: plan.drain, rolled_back: plan.rollback_drain };
-            let platform = local.target(plan.release.clone(), spec, drains);
+            let platform = local.target(&promotion.plan, spec);
             let evidence = platform.clone();
             let mut newest_look = None;
             let outcome = {

@@ -109,6 +109,11 @@ pub struct HealthCheck {
     pub port: Option<u16>,
 }
 
+/// The source of a policy that names none: the platform's own counters.
+pub const PROXY: &str = "proxy";
+/// The source that is each instance's own `/metrics`.
+pub const METRICS: &str = "metrics";
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct EvidencePolicy {
     pub judge: JudgeKind,

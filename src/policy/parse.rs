@@ -16,6 +16,7 @@ use super::{
     Condition, EvidencePolicy, HealthCheck, InsufficientTraffic, JudgeKind, Policy, StagePolicy,
     Strategy, Traffic, parse_condition,
 };
+use super::{METRICS, PROXY};
 
 const HEALTH_INTERVAL: Duration = Duration::from_secs(10);
 const HEALTH_THRESHOLD: u32 = 3;
@@ -266,7 +267,7 @@ fn evidence(notes: &mut Notes, fields: &Fields<'_>) -> Evidence {
         policy: policy.clone(),
     };
     let Some(table) = fields.table(notes, "evidence") else { return evidence };
-    policy.source = table.text(notes, "source").map(str::to_owned);
+    policy.source = source(notes, &table);
     policy.preset = table.text(notes, "preset").map(str::to_owned);
     policy.interval = table.duration(notes, "interval");
     policy.window = table.duration(notes, "window");
@@ -284,6 +285,19 @@ fn evidence(notes: &mut Notes, fields: &Fields<'_>) -> Evidence {
     evidence.window_at = table.place("window");
     evidence.looks_at = table.place("looks");
     Evidence { policy, ..evidence }
+}
+
+/// The platform's own counters, each instance's own metrics, or a metrics server.
+fn source(notes: &mut Notes, table: &Fields<'_>) -> Option<String> {
+    let written = table.text(notes, "source")?;
+    let is_url = written.starts_with("http://") || written.starts_with("https://");
+    if !is_url && written != PROXY && written != METRICS {
+        notes
+            .error(table.place("source")?, format!("no source is called {written:?}"))
+            .help("write proxy, metrics, or the http(s) URL of a metrics server");
+        return None;
+    }
+    Some(written.to_owned())
 }
 
 fn traffic(notes: &mut Notes, fields: &Fields<'_>) -> Traffic {

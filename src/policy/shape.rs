@@ -218,7 +218,7 @@ pub static EVIDENCE: Shape = Shape {
         Field::optional(
             "source",
             Kind::Text,
-            "Where counters come from. Absent: the platform's own.",
+            "Where counters come from: proxy (the platform's own, the default), metrics (each instance's /metrics), or the URL of a metrics server.",
         ),
         Field::optional("preset", Kind::Text, "A set of queries that gate knows."),
         Field::optional("queries", Kind::Named, "Metrics of your own, for the threshold judge."),

@@ -41,7 +41,7 @@ pub(super) fn plan(percent: &[f64]) -> Plan {
             window: Duration::from_secs(60),
             looks: 3,
             min_requests: 50,
-            source: crate::plan::PROXY.into(),
+            source: crate::policy::PROXY.into(),
             bounds_ms: Vec::new(),
         },
         insufficient_traffic: InsufficientTraffic::Rollback,

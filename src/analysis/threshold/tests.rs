@@ -27,7 +27,7 @@ fn plan(conditions: Vec<Condition>) -> Plan {
             window: Duration::from_secs(15),
             looks: 3,
             min_requests: 50,
-            source: crate::plan::PROXY.into(),
+            source: crate::policy::PROXY.into(),
             bounds_ms: BOUNDS.to_vec(),
         },
         insufficient_traffic: InsufficientTraffic::Rollback,

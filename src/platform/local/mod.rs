@@ -12,9 +12,12 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use crate::analysis::Unknown;
 use crate::clock::SystemClock;
+use crate::evidence::exposition::{self, Preset};
 use crate::evidence::probe::Probes;
-use crate::plan::Release;
+use crate::evidence::scrape::scrape;
+use crate::plan::{Plan, Release};
 use crate::share::Share;
 
 pub mod app;
@@ -93,6 +96,9 @@ struct Inner {
     /// Counts the changes that a promotion may want to see at once.
     moved: watch::Sender<u64>,
 }
+
+/// An instance's own metrics are waited for so long: looks must not wait for one that hangs.
+const SCRAPE_MAX: Duration = Duration::from_secs(2);
 
 /// What was found at the start that people should hear of.
 pub type Alarms = Vec<String>;
@@ -173,8 +179,19 @@ impl Local {
 
     /// Returns one promotion's view: the platform on which its release is the candidate.
     #[must_use]
-    pub fn target(&self, release: Release, spec: ReleaseSpec, drains: Drains) -> Target {
-        Target::new(self.clone(), release, spec, drains)
+    pub fn target(&self, plan: &Plan, spec: ReleaseSpec) -> Target {
+        self.inner.proxy.set_bounds(&plan.judge.bounds_ms);
+        Target::new(self.clone(), plan, spec)
+    }
+
+    /// Returns the latency bounds that stable's own metrics have, in milliseconds.
+    ///
+    /// # Errors
+    /// Stable does not run, its metrics can't be read, or they have no histogram.
+    pub async fn own_bounds_ms(&self) -> Result<Vec<f64>, Unknown> {
+        let address = self.roster().stable.address();
+        let address = address.ok_or_else(|| Unknown::NoData { arm: "stable".into() })?;
+        Ok(exposition::bounds(&scrape(&address.to_string(), SCRAPE_MAX).await?, Preset::Plain)?)
     }
 
     /// Notes which promotion runs, so that the next start goes on with it.
@@ -249,15 +266,6 @@ impl Local {
             std::iter::once(&roster.stable).chain(&roster.candidate).chain(&roster.retiring);
         all.all(|revision| revision.status().gone)
     }
-}
-
-/// How long what ends may finish what it has begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drains {
-    /// Of the old stable, after a promotion.
-    pub promoted: Duration,
-    /// Of the candidate, after a rollback.
-    pub rolled_back: Duration,
 }
 
 fn listen(addr: SocketAddr) -> Result<TcpListener, LocalError> {

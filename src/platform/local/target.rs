@@ -9,16 +9,28 @@ use tokio::time::Instant;
 use super::app::ReleaseSpec;
 use super::proxy::Grace;
 use super::revision::{Revision, Status};
-use super::{Drains, Local};
-use crate::analysis::{Counters, Look, PerArm, ProbeCount};
+use super::{Local, SCRAPE_MAX};
+use crate::analysis::{Counters, Look, PerArm, ProbeCount, Unknown};
 use crate::evidence::Evidence;
-use crate::plan::Release;
+use crate::evidence::exposition::{self, Preset};
+use crate::evidence::scrape::scrape;
+use crate::plan::{Plan, Release};
 use crate::platform::{Platform, PlatformError};
+use crate::policy::METRICS;
 use crate::rollout::{Effect, Trouble, Workload, World};
 use crate::share::Share;
 
 /// Probes without which nothing passes, or the probe's threshold if that is more (rules of the judge, C6).
 const PROBES_MIN: u64 = 4;
+
+/// Who counts the requests.
+#[derive(Clone, Debug)]
+enum Counting {
+    /// The proxy, all of them.
+    Proxy,
+    /// Each instance, in its own `/metrics`; the bounds are those of its histogram.
+    OwnMetrics { bounds_ms: Vec<f64> },
+}
 
 /// A platform on which one release is the candidate. Clones look at the same.
 #[derive(Clone, Debug)]
@@ -26,16 +38,34 @@ pub struct Target {
     local: Local,
     release: Release,
     spec: ReleaseSpec,
-    drains: Drains,
+    /// How long the old stable may finish what it has begun, after a promotion.
+    drain: Duration,
+    /// The same of the candidate, after a rollback.
+    rollback_drain: Duration,
+    counting: Counting,
     /// Probe counts at the look before.
     probed: BTreeMap<String, ProbeCount>,
     moved: watch::Receiver<u64>,
 }
 
 impl Target {
-    pub(super) fn new(local: Local, release: Release, spec: ReleaseSpec, drains: Drains) -> Self {
+    pub(super) fn new(local: Local, plan: &Plan, spec: ReleaseSpec) -> Self {
         let moved = local.moved();
-        Self { local, release, spec, drains, probed: BTreeMap::new(), moved }
+        let counting = if plan.judge.source == METRICS {
+            Counting::OwnMetrics { bounds_ms: plan.judge.bounds_ms.clone() }
+        } else {
+            Counting::Proxy
+        };
+        Self {
+            local,
+            release: plan.release.clone(),
+            spec,
+            drain: plan.drain,
+            rollback_drain: plan.rollback_drain,
+            counting,
+            probed: BTreeMap::new(),
+            moved,
+        }
     }
 
     /// Returns once something has changed that `observe` shows.
@@ -58,6 +88,32 @@ impl Target {
         }
     }
 
+    /// Returns every instance's counters, and why there are none where a source could not be read.
+    async fn count(&self) -> (BTreeMap<String, Counters>, Option<Unknown>) {
+        let Counting::OwnMetrics { bounds_ms } = &self.counting else {
+            return (self.local.proxy().counters(), None);
+        };
+        let asked: Vec<(String, String)> = {
+            let roster = self.local.roster();
+            let all = std::iter::once(&roster.stable).chain(&roster.candidate);
+            let place =
+                |one: &Revision| Some((one.instance().to_owned(), one.address()?.to_string()));
+            all.filter_map(place).collect()
+        };
+        let (mut counters, mut missing) = (BTreeMap::new(), None);
+        for (instance, address) in asked {
+            match own_counters(&address, bounds_ms).await {
+                Ok(found) => {
+                    counters.insert(instance, found);
+                }
+                Err(why) => missing = Some(why),
+            }
+        }
+        // One that answers is judged; the other is seen as silent.
+        let missing = missing.filter(|_| counters.is_empty());
+        (counters, missing)
+    }
+
     fn remove_candidate(&self) {
         let instance = self.local.change(|roster| {
             let candidate = roster.candidate.as_mut().filter(|candidate| !candidate.ending)?;
@@ -65,7 +121,7 @@ impl Target {
             Some(candidate.instance().to_owned())
         });
         if let Some(instance) = instance {
-            self.local.retire(instance, grace(self.drains.rolled_back));
+            self.local.retire(instance, grace(self.rollback_drain));
         }
     }
 
@@ -87,10 +143,15 @@ impl Target {
             Ok(Some(old))
         })?;
         if let Some(old) = old {
-            self.local.retire(old, grace(self.drains.promoted));
+            self.local.retire(old, grace(self.drain));
         }
         Ok(())
     }
+}
+
+async fn own_counters(address: &str, bounds_ms: &[f64]) -> Result<Counters, Unknown> {
+    let text = scrape(address, SCRAPE_MAX).await?;
+    Ok(exposition::counters(&text, Preset::Plain, bounds_ms)?)
 }
 
 const fn grace(drain: Duration) -> Grace {
@@ -131,7 +192,7 @@ impl Platform for Target {
 
 impl Evidence for Target {
     async fn look(&mut self, _world: &World) -> Look {
-        let counters = self.local.proxy().counters();
+        let (counters, missing) = self.count().await;
         let roster = self.local.roster();
         let of = |revision: &Revision| {
             let name = revision.instance().to_owned();
@@ -153,7 +214,7 @@ impl Evidence for Target {
             candidate_healthy: candidate
                 .is_some_and(|c| healthy(&c.status(), threshold, self.local.is_probed())),
             queries: BTreeMap::new(),
-            missing: None,
+            missing,
         };
         let now: Vec<(String, ProbeCount)> = std::iter::once(stable)
             .chain(candidate)
