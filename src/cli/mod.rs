@@ -231,3 +231,15 @@ fn me() -> String {
         .or_else(|| var("LOGNAME"))
         .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn the_commands_fit_together() {
+        Cli::command().debug_assert();
+    }
+}
