@@ -69,8 +69,8 @@ pub(crate) struct Following<'a> {
 pub(crate) enum Ended {
     /// The promotion has a result.
     Result(Box<ResultLine>),
-    /// It goes on without this command.
-    Left(Exit),
+    /// It goes on without this command; what was known of it last.
+    Left(Exit, Option<Box<StatusLine>>),
 }
 
 /// Why an abort was asked for.
@@ -230,7 +230,7 @@ impl Follower<'_> {
         if matches!(self.ending, Some(Ending::Signal(_))) {
             let text = format!("{signal} again: leaving; {}", self.where_it_stands());
             self.say(&text);
-            return Some(Ended::Left(Exit::Aborted));
+            return Some(self.left(Exit::Aborted));
         }
         if self.how.on_cancel == OnCancel::Detach {
             let text = format!(
@@ -238,7 +238,7 @@ impl Follower<'_> {
                 self.where_it_stands()
             );
             self.say(&text);
-            return Some(Ended::Left(Exit::Aborted));
+            return Some(self.left(Exit::Aborted));
         }
         self.end(Ending::Signal(signal), format!("{signal}: aborting; once more leaves at once"));
         None
@@ -304,12 +304,16 @@ impl Follower<'_> {
         tokio::spawn(async move { client::ask(&socket, &ask).await });
     }
 
+    fn left(&mut self, exit: Exit) -> Ended {
+        Ended::Left(exit, self.newest.take().map(Box::new))
+    }
+
     fn not_obeyed(&mut self) -> Ended {
         let limit = super::span(OBEY_LIMIT);
         let text =
             format!("the abort is not over after {limit}: leaving; {}", self.where_it_stands());
         self.say(&text);
-        Ended::Left(Exit::Unreachable)
+        self.left(Exit::Unreachable)
     }
 
     fn timeout(&self) -> Option<Instant> {
@@ -348,7 +352,12 @@ impl Follower<'_> {
 /// Prints a result, and returns its exit code.
 pub(crate) fn conclude(printer: &Printer, ended: Ended) -> Exit {
     match ended {
-        Ended::Left(exit) => exit,
+        Ended::Left(exit, newest) => {
+            if let Some(line) = newest.filter(|_| printer.is_json()) {
+                printer.object(&line);
+            }
+            exit
+        }
         Ended::Result(line) => {
             if printer.is_json() {
                 printer.object(&line);
@@ -387,3 +396,6 @@ fn ticks() -> Interval {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,7 +147,7 @@ fn the_plan_says_where_the_policy_came_from() {
     assert_eq!(source(gate(), line), "the built-in canary");
     assert_eq!(source(gate().file(".gate.yaml", SEED), line), ".gate.yaml");
     let own = Gate::new([]).file("app.yaml", APP).file(".gate.yaml", SEED);
-    assert_eq!(source(own, line), "inline in app.yaml");
+    assert_eq!(source(own, line), "the app file of checkout");
     let named = gate().file(".gate.yaml", SEED).file("mine.yml", SEED);
     assert_eq!(source(named, &format!("{line} --policy mine.yml")), "mine.yml");
     let shipped = source(gate(), &format!("{line} --policy cautious"));
