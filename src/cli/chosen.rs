@@ -69,19 +69,16 @@ pub(crate) fn of_working_directory(printer: &Printer) -> Result<Option<Chosen>, 
     if path.exists() { from_file(printer, &path).map(Some) } else { Ok(None) }
 }
 
-/// Returns the policy that an app file names or has.
+/// Returns the policy that an app file names or has, and its source in the host's words: a plan's
+/// hash is of them as well.
 ///
 /// # Errors
 /// The file that it names can't be read, or is wrong.
-pub(crate) fn of_app(
-    printer: &Printer,
-    app: &App,
-    app_file: &Path,
-) -> Result<Option<(String, Policy)>, Error> {
+pub(crate) fn of_app(printer: &Printer, app: &App) -> Result<Option<(String, Policy)>, Error> {
     match &app.policy {
         None => Ok(None),
         Some(PolicySource::Inline(policy)) => {
-            Ok(Some((format!("inline in {}", app_file.display()), (**policy).clone())))
+            Ok(Some((format!("the app file of {}", app.name), (**policy).clone())))
         }
         Some(PolicySource::File(path)) => {
             let chosen = from_file(printer, path)?;

@@ -21,7 +21,11 @@ use crate::history::AskedFor;
 use crate::host::client::{self, ClientError, Conversation};
 use crate::host::protocol::{Answer, Request};
 use crate::published::{PromotionStatus, ResultLine, StatusLine};
-use crate::rollout::{ResultWord, TrafficIs};
+
+mod ending;
+
+use ending::Ending;
+pub(crate) use ending::{conclude, unexpected};
 
 /// Between two redraws of the block.
 const REDRAW: Duration = Duration::from_millis(250);
@@ -69,16 +73,8 @@ pub(crate) struct Following<'a> {
 pub(crate) enum Ended {
     /// The promotion has a result.
     Result(Box<ResultLine>),
-    /// It goes on without this command.
-    Left(Exit),
-}
-
-/// Why an abort was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Ending {
-    Signal(&'static str),
-    Timeout(Duration),
-    NobodyAnswers,
+    /// It goes on without this command; what was known of it last.
+    Left(Exit, Option<Box<StatusLine>>),
 }
 
 struct Follower<'a> {
@@ -112,7 +108,7 @@ pub(crate) async fn follow(
         ending: None,
         obey_by: None,
     };
-    let ended = follower.to_the_end(&mut answers, signals).await;
+    let ended = follower.follow(&mut answers, signals).await;
     if let Some(live) = &mut follower.live {
         live.clear();
     }
@@ -134,7 +130,7 @@ fn read(mut conversation: Conversation) -> mpsc::Receiver<Result<Answer, ClientE
 }
 
 impl Follower<'_> {
-    async fn to_the_end(
+    async fn follow(
         &mut self,
         answers: &mut mpsc::Receiver<Result<Answer, ClientError>>,
         signals: &mut Signals,
@@ -174,7 +170,9 @@ impl Follower<'_> {
         match answer.map_err(hung_up)? {
             Answer::Event { line } => self.happened(&line),
             Answer::Status { line } => return Ok(self.stands(*line)),
-            Answer::Result { line } => return Ok(Some(Ended::Result(self.judged(line)))),
+            Answer::Result { line } => {
+                return Ok(Some(Ended::Result(ending::judged(self.ending.as_ref(), line))));
+            }
             Answer::Done { message } => self.say(&message),
             Answer::Begun { .. } | Answer::Plan { .. } => {}
             answer @ Answer::Error { .. } => return Err(unexpected(answer)),
@@ -230,7 +228,7 @@ impl Follower<'_> {
         if matches!(self.ending, Some(Ending::Signal(_))) {
             let text = format!("{signal} again: leaving; {}", self.where_it_stands());
             self.say(&text);
-            return Some(Ended::Left(Exit::Aborted));
+            return Some(self.left(Exit::Aborted));
         }
         if self.how.on_cancel == OnCancel::Detach {
             let text = format!(
@@ -238,7 +236,7 @@ impl Follower<'_> {
                 self.where_it_stands()
             );
             self.say(&text);
-            return Some(Ended::Left(Exit::Aborted));
+            return Some(self.left(Exit::Aborted));
         }
         self.end(Ending::Signal(signal), format!("{signal}: aborting; once more leaves at once"));
         None
@@ -260,42 +258,15 @@ impl Follower<'_> {
             );
             return None;
         }
-        Some(Ended::Result(Box::new(self.held(run))))
-    }
-
-    /// Returns the result of a promotion that is left held for a person.
-    fn held(&self, run: &PromotionStatus) -> ResultLine {
         let stable = self.newest.as_ref().map_or("", |line| line.stable_revision.as_str());
-        let reason = format!("held at {} for {}", run.asked, run.waiting.for_what);
-        let next = board::answers(&self.how.target, run).join("  or  ");
-        let (word, code) = (ResultWord::Inconclusive, Exit::Inconclusive.code());
-        let mut line = ResultLine::not_started(
-            &self.how.target,
-            word,
-            code,
-            stable,
-            &run.release,
-            reason,
-            Some(next),
-        );
-        line.id = Some(run.id.clone());
-        line.outcome.final_share = run.seen.unwrap_or(run.asked);
-        line.outcome.stages_passed = run.stages_passed;
-        line.outcome.duration_s =
-            (self.clock.now() - run.started).num_milliseconds() as f64 / 1000.0;
-        line.outcome.traffic =
-            if line.outcome.final_share.is_zero() { TrafficIs::Safe } else { TrafficIs::Candidate };
-        line
+        let now = self.clock.now();
+        Some(Ended::Result(Box::new(ending::held(&self.how.target, stable, run, now))))
     }
 
     /// Asks for an abort, and goes on listening.
     fn end(&mut self, ending: Ending, text: String) {
         self.say(&text);
-        let reason = match &ending {
-            Ending::Signal(signal) => (*signal).to_owned(),
-            Ending::Timeout(limit) => format!("--timeout {} is over", super::span(*limit)),
-            Ending::NobodyAnswers => "nobody is there to answer".into(),
-        };
+        let reason = ending.reason();
         self.ending = Some(ending);
         self.obey_by = Some(Instant::now() + OBEY_LIMIT);
         let socket = self.how.socket.clone();
@@ -304,31 +275,20 @@ impl Follower<'_> {
         tokio::spawn(async move { client::ask(&socket, &ask).await });
     }
 
+    fn left(&mut self, exit: Exit) -> Ended {
+        Ended::Left(exit, self.newest.take().map(Box::new))
+    }
+
     fn not_obeyed(&mut self) -> Ended {
         let limit = super::span(OBEY_LIMIT);
         let text =
             format!("the abort is not over after {limit}: leaving; {}", self.where_it_stands());
         self.say(&text);
-        Ended::Left(Exit::Unreachable)
+        self.left(Exit::Unreachable)
     }
 
     fn timeout(&self) -> Option<Instant> {
         self.how.deadline.filter(|_| self.ending.is_none()).map(|(at, _)| at)
-    }
-
-    /// An abort that a time-out asked for was nobody's wish: it is inconclusive.
-    fn judged(&self, mut line: Box<ResultLine>) -> Box<ResultLine> {
-        let why = match &self.ending {
-            Some(Ending::Timeout(limit)) => format!("--timeout {} was over", super::span(*limit)),
-            Some(Ending::NobodyAnswers) => "it waited for a person, and nobody was there".into(),
-            Some(Ending::Signal(_)) | None => return line,
-        };
-        if line.outcome.result == ResultWord::Aborted {
-            line.outcome.result = ResultWord::Inconclusive;
-            line.outcome.exit_code = Exit::Inconclusive.code();
-            line.outcome.reason = why;
-        }
-        line
     }
 
     fn where_it_stands(&self) -> String {
@@ -345,36 +305,6 @@ impl Follower<'_> {
     }
 }
 
-/// Prints a result, and returns its exit code.
-pub(crate) fn conclude(printer: &Printer, ended: Ended) -> Exit {
-    match ended {
-        Ended::Left(exit) => exit,
-        Ended::Result(line) => {
-            if printer.is_json() {
-                printer.object(&line);
-            } else {
-                printer.answer(&human::result(&line));
-            }
-            Exit::of_code(line.outcome.exit_code)
-        }
-    }
-}
-
-/// Returns the error that an answer stands for where another was due.
-pub(crate) fn unexpected(answer: Answer) -> Error {
-    match answer {
-        Answer::Error { exit_code, message, hint } => {
-            Error::new(Exit::of_code(exit_code), message).maybe_hint(hint)
-        }
-        Answer::Begun { .. }
-        | Answer::Event { .. }
-        | Answer::Status { .. }
-        | Answer::Result { .. }
-        | Answer::Plan { .. }
-        | Answer::Done { .. } => Error::internal("the host gave another answer than was asked for"),
-    }
-}
-
 async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
@@ -387,3 +317,6 @@ fn ticks() -> Interval {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks
 }
+
+#[cfg(test)]
+mod tests;

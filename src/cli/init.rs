@@ -44,8 +44,10 @@ fn next(printer: &Printer, target: Option<&Target>) -> Result<String, Error> {
                     path.display()
                 ));
             }
-            let release = app.releases.keys().find(|name| **name != app.stable);
-            let release = release.map_or("RELEASE", String::as_str);
+            // The one whose name comes after stable's is probably the newer.
+            let newer = app.releases.keys().find(|name| **name > app.stable);
+            let other = || app.releases.keys().find(|name| **name != app.stable);
+            let release = newer.or_else(other).map_or("RELEASE", String::as_str);
             Ok(format!("gate plan {} --release {release}", path.display()))
         }
     }

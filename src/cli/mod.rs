@@ -47,12 +47,20 @@ use output::Printer;
 
 use crate::history::AskedFor;
 
+const EXAMPLES: &str = "\
+Examples:
+  gate demo
+  gate promote examples/local/checkout.yaml --release v2 --load 200
+  gate serve examples/local/checkout.yaml
+  gate promote local/checkout --release v2";
+
 /// Release progressively, judge on evidence, go back in one write
 ///
 /// gate gives a new version a small part of the real traffic, watches it beside the old one, goes on
 /// stage by stage, and puts the old version back by itself when a limit is breached.
 #[derive(Debug, Parser)]
 #[command(name = "gate", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(after_help = EXAMPLES)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -230,4 +238,16 @@ fn me() -> String {
     var("USER")
         .or_else(|| var("LOGNAME"))
         .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn the_commands_fit_together() {
+        Cli::command().debug_assert();
+    }
 }

@@ -69,7 +69,7 @@ impl OwnRun<'_> {
         let ended = ended.map(|(ended, load)| {
             let result = match &ended {
                 Ended::Result(line) => Some(line.clone()),
-                Ended::Left(_) => None,
+                Ended::Left(..) => None,
             };
             (follow::conclude(printer, ended), OwnEnd { result, load })
         });

@@ -48,7 +48,7 @@ pub(crate) async fn plan(printer: &Printer, args: PlanArgs) -> Result<Exit, Erro
             let promote = to_host(printer, &socket, &app, &args.release, named).await?;
             ask(&socket, &app, promote).await?
         }
-        Found::File { app, path } => of_file(printer, &app, &path, &args.release, named)?,
+        Found::File { app, .. } => of_file(printer, &app, &args.release, named)?,
     };
     show(printer, &plan);
     Ok(Exit::Done)
@@ -72,13 +72,12 @@ pub(crate) fn show(printer: &Printer, plan: &Plan) {
 pub(crate) fn of_file(
     printer: &Printer,
     app: &App,
-    path: &Path,
     release: &str,
     named: Option<Chosen>,
 ) -> Result<Plan, Error> {
     let (source, policy) = match for_file(printer, app, named)? {
         Some(chosen) => (chosen.source, chosen.policy),
-        None => chosen::of_app(printer, app, path)?.unwrap_or_else(chosen::built_in),
+        None => chosen::of_app(printer, app)?.unwrap_or_else(chosen::built_in),
     };
     let stable = release_of(app, &app.stable)?;
     let release = release_of(app, release)?;

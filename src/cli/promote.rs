@@ -26,7 +26,20 @@ use crate::rollout::ResultWord;
 /// What a promotion takes beside its stages: drains, and the load must not end before it.
 const OVERHEAD: Duration = Duration::from_secs(3600);
 
+/// For those who write pipelines.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0  promoted, or unchanged: stable runs it already
+  1  a bug in gate
+  2  usage, or an invalid policy or app file
+  3  rolled back: the release is bad
+  4  aborted, or superseded by a newer release
+  5  inconclusive: a deadline or --timeout passed without proof
+  6  the host can't be reached, or adoption did not finish
+  7  refused: not started, nothing was changed";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct PromoteArgs {
     #[command(flatten)]
     what: PlanArgs,
@@ -138,7 +151,7 @@ impl Start<'_> {
         }
         // Everything that the user can have got wrong is said before a process is started.
         let release = &self.args.what.release;
-        let plan = plan::of_file(self.printer, &app, path, release, named.clone())?;
+        let plan = plan::of_file(self.printer, &app, release, named.clone())?;
         let own = plan::for_file(self.printer, &app, named)?;
         let mut promote = plan::request(release, own.as_ref().map(Chosen::wire));
         promote.retry.clone_from(&self.args.retry);

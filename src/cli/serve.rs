@@ -22,7 +22,7 @@ pub(crate) struct ServeArgs {
 pub(crate) async fn serve(printer: &Printer, args: ServeArgs) -> Result<Exit, Error> {
     let app = read_app(printer, &args.app)?;
     // A policy file that is wrong is said now, not at the first promotion.
-    chosen::of_app(printer, &app, &args.app)?;
+    chosen::of_app(printer, &app)?;
     let name = app.name.clone();
     let mut signals = Signals::listen()?;
     let stop = async {

@@ -55,11 +55,29 @@ impl Gate {
         self.folder.path()
     }
 
-    pub(crate) fn run(&mut self) -> Ran {
-        let Output { status, stdout, stderr } = self.command.output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ran { code: status.code().unwrap(), stdout: text(stdout), stderr: text(stderr) }
+    pub(crate) const fn command(&mut self) -> &mut Command {
+        &mut self.command
     }
+
+    /// Runs another command line in the same folder.
+    pub(crate) fn run_line(&self, line: &str) -> Ran {
+        let mut other = Command::new(env!("CARGO_BIN_EXE_gate"));
+        other.args(line.split_whitespace()).env_clear().current_dir(self.folder());
+        for (name, value) in self.command.get_envs() {
+            other.env(name, value.unwrap_or_default());
+        }
+        read(&mut other)
+    }
+
+    pub(crate) fn run(&mut self) -> Ran {
+        read(&mut self.command)
+    }
+}
+
+fn read(command: &mut Command) -> Ran {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code: status.code().unwrap(), stdout: text(stdout), stderr: text(stderr) }
 }
 
 impl Ran {

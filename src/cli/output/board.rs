@@ -216,7 +216,7 @@ fn waits(status: &StatusLine, run: &PromotionStatus, now: DateTime<Utc>) -> Vec<
     let waiting = &run.waiting;
     let until = waiting.until.map_or(String::new(), |until| {
         let left = (until - now).num_milliseconds() as f64 / 1000.0;
-        format!(" until {} (in {})", words::clock(until), words::seconds(left))
+        format!(" until {} (in {})", words::moment(until, now), words::seconds(left))
     });
     let style = if waiting.on_person { CARE } else { PLAIN };
     let mut lines =

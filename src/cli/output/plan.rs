@@ -28,7 +28,7 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     }
     let mut table = builder.build();
     table
-        .with(Style::blank().remove_verticals())
+        .with(Style::empty())
         .with(Padding::new(0, GAP, 0, 0))
         .modify(Rows::new(..), Alignment::left());
     let text = table.to_string();

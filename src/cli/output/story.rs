@@ -57,14 +57,14 @@ pub(crate) fn tell(past: &Past, records: &[Entry<Record>]) -> String {
         format!("{}  {} by {}", paint(STRONG, &past.id), past.release, past.by),
         format!("{}  {}", past.target, past.at.format("%Y-%m-%d %H:%M:%S UTC")),
     ];
-    let mut verdict = None;
+    let mut told = Told::default();
     for entry in records {
         let at = paint(FAINT, &words::clock(entry.at));
-        let told = match &entry.body {
-            Body::Known(record) => line(past, record, &mut verdict),
+        let text = match &entry.body {
+            Body::Known(record) => told.line(past, record),
             Body::Unknown { schema, .. } => vec![format!("{:<20} of a newer gate", schema)],
         };
-        for (number, text) in told.iter().enumerate() {
+        for (number, text) in text.iter().enumerate() {
             let begin = if number == 0 { at.clone() } else { " ".repeat(8) };
             lines.push(format!("{begin} {text}"));
         }
@@ -72,33 +72,53 @@ pub(crate) fn tell(past: &Past, records: &[Entry<Record>]) -> String {
     lines.join("\n")
 }
 
-fn line(past: &Past, record: &Record, verdict: &mut Option<VerdictWord>) -> Vec<String> {
-    match record {
-        Record::Started { plan, .. } => {
-            vec![format!("{:<20} policy: {}", "plan", plan.policy_source)]
+/// What was told last: an effect is asked for until it is seen, and a verdict stands until it changes.
+#[derive(Default)]
+struct Told {
+    verdict: Option<VerdictWord>,
+    effects: Vec<Effect>,
+}
+
+impl Told {
+    fn line(&mut self, past: &Past, record: &Record) -> Vec<String> {
+        match record {
+            Record::Started { plan, .. } => {
+                vec![format!("{:<20} policy: {}", "plan", plan.policy_source)]
+            }
+            Record::Observed { judgement, .. } => {
+                let word = judgement.verdict.word();
+                if self.verdict.replace(word) == Some(word) {
+                    Vec::new()
+                } else {
+                    evidence(judgement)
+                }
+            }
+            Record::Decided { effects, .. } => {
+                if effects.is_empty() || self.effects == *effects {
+                    return Vec::new();
+                }
+                self.effects.clone_from(effects);
+                let effects: Vec<String> = effects.iter().map(|what| effect(*what)).collect();
+                vec![format!("{:<20} {}", "decided", effects.join(", then "))]
+            }
+            Record::Done { effect: what, error: None } => {
+                vec![format!("{:<20} {}", "done", effect(*what))]
+            }
+            Record::Done { effect: what, error: Some(error) } => {
+                vec![format!(
+                    "{} {}: {error}",
+                    paint(BAD, &format!("{:<20}", "failed")),
+                    effect(*what)
+                )]
+            }
+            Record::Happened { event } => {
+                let text = human::event(&EventLine::new(&past.id, &past.target, event));
+                // The time stands before it already.
+                vec![text.split_once(' ').map_or(text.clone(), |(_, rest)| rest.to_owned())]
+            }
+            Record::Asked { what, ask } => vec![asked(*what, ask)],
+            Record::Finished { .. } => Vec::new(),
         }
-        Record::Observed { judgement, .. } => {
-            let word = judgement.verdict.word();
-            if verdict.replace(word) == Some(word) { Vec::new() } else { evidence(judgement) }
-        }
-        Record::Decided { effects, .. } if effects.is_empty() => Vec::new(),
-        Record::Decided { effects, .. } => {
-            let effects: Vec<String> = effects.iter().map(|what| effect(*what)).collect();
-            vec![format!("{:<20} {}", "decided", effects.join(", then "))]
-        }
-        Record::Done { effect: what, error: None } => {
-            vec![format!("{:<20} {}", "done", effect(*what))]
-        }
-        Record::Done { effect: what, error: Some(error) } => {
-            vec![format!("{} {}: {error}", paint(BAD, &format!("{:<20}", "failed")), effect(*what))]
-        }
-        Record::Happened { event } => {
-            let text = human::event(&EventLine::new(&past.id, &past.target, event));
-            // The time stands before it already.
-            vec![text.split_once(' ').map_or(text.clone(), |(_, rest)| rest.to_owned())]
-        }
-        Record::Asked { what, ask } => vec![asked(*what, ask)],
-        Record::Finished { .. } => Vec::new(),
     }
 }
 

@@ -31,6 +31,15 @@ pub(crate) fn clock(at: DateTime<Utc>) -> String {
     at.format("%H:%M:%S").to_string()
 }
 
+/// Returns a moment in UTC, with its day where that is another than today.
+pub(crate) fn moment(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    if at.date_naive() == now.date_naive() {
+        clock(at)
+    } else {
+        at.format("%m-%d %H:%M").to_string()
+    }
+}
+
 /// Returns a count with its thousands apart.
 pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();

@@ -1,0 +1,104 @@
+//! How a following ends: the results that only the client knows of, and what is printed last.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::Ended;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::output::{Printer, board, human};
+use crate::cli::span;
+use crate::host::protocol::Answer;
+use crate::published::{PromotionStatus, ResultLine};
+use crate::rollout::{ResultWord, TrafficIs};
+
+/// Why an abort was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Signal(&'static str),
+    Timeout(Duration),
+    NobodyAnswers,
+}
+
+impl Ending {
+    /// Returns why, for the record.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Signal(signal) => (*signal).to_owned(),
+            Self::Timeout(limit) => format!("--timeout {} is over", span(*limit)),
+            Self::NobodyAnswers => "nobody is there to answer".into(),
+        }
+    }
+}
+
+/// Returns the result of a promotion that is left held for a person.
+pub(super) fn held(
+    target: &str,
+    stable: &str,
+    run: &PromotionStatus,
+    now: DateTime<Utc>,
+) -> ResultLine {
+    let reason = format!("held at {} for {}", run.asked, run.waiting.for_what);
+    let next = board::answers(target, run).join("  or  ");
+    let (word, code) = (ResultWord::Inconclusive, Exit::Inconclusive.code());
+    let mut line =
+        ResultLine::not_started(target, word, code, stable, &run.release, reason, Some(next));
+    line.id = Some(run.id.clone());
+    line.outcome.final_share = run.seen.unwrap_or(run.asked);
+    line.outcome.stages_passed = run.stages_passed;
+    line.outcome.duration_s = (now - run.started).num_milliseconds() as f64 / 1000.0;
+    line.outcome.traffic =
+        if line.outcome.final_share.is_zero() { TrafficIs::Safe } else { TrafficIs::Candidate };
+    line
+}
+
+/// An abort that a time-out asked for was nobody's wish: it is inconclusive.
+pub(super) fn judged(ending: Option<&Ending>, mut line: Box<ResultLine>) -> Box<ResultLine> {
+    let why = match ending {
+        Some(Ending::Timeout(limit)) => format!("--timeout {} was over", span(*limit)),
+        Some(Ending::NobodyAnswers) => "it waited for a person, and nobody was there".into(),
+        Some(Ending::Signal(_)) | None => return line,
+    };
+    if line.outcome.result == ResultWord::Aborted {
+        line.outcome.result = ResultWord::Inconclusive;
+        line.outcome.exit_code = Exit::Inconclusive.code();
+        line.outcome.reason = why;
+    }
+    line
+}
+
+/// Prints a result, and returns its exit code.
+pub(crate) fn conclude(printer: &Printer, ended: Ended) -> Exit {
+    match ended {
+        Ended::Left(exit, newest) => {
+            if let Some(line) = newest.filter(|_| printer.is_json()) {
+                printer.object(&line);
+            }
+            exit
+        }
+        Ended::Result(line) => {
+            if printer.is_json() {
+                printer.object(&line);
+            } else {
+                printer.answer(&human::result(&line));
+            }
+            Exit::of_code(line.outcome.exit_code)
+        }
+    }
+}
+
+/// Returns the error that an answer stands for where another was due.
+pub(crate) fn unexpected(answer: Answer) -> Error {
+    match answer {
+        Answer::Error { exit_code, message, hint } => {
+            Error::new(Exit::of_code(exit_code), message).maybe_hint(hint)
+        }
+        Answer::Begun { .. }
+        | Answer::Event { .. }
+        | Answer::Status { .. }
+        | Answer::Result { .. }
+        | Answer::Plan { .. }
+        | Answer::Done { .. } => Error::internal("the host gave another answer than was asked for"),
+    }
+}
