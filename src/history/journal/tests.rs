@@ -98,6 +98,22 @@ fn a_crash_at_any_byte_of_the_last_line_costs_only_that_line() {
     }
 }
 
+#[tokio::test]
+async fn a_mended_journal_goes_on_behind_its_last_record() {
+    for cut in 1..=2 {
+        let (_dir, path) = place();
+        let begun = line::encode(1, at(0), &Record::Decided(0)).unwrap();
+        fs::write(&path, &begun[..begun.len() - cut]).unwrap();
+        let (mut journal, entries, _) = Journal::open(&path).unwrap();
+        let kept = entries.len() as u64;
+        journal.append(at(0), &Record::Decided(kept)).await.unwrap();
+        drop(journal);
+        let (entries, repair) = read(&path).unwrap();
+        assert!(repair.is_clean());
+        assert_eq!(known(entries), decided(kept + 1));
+    }
+}
+
 #[test]
 fn a_damaged_line_is_named_and_costs_no_other() {
     let check = |damaged: &[u8], words: &str| {
@@ -259,6 +275,10 @@ async fn a_full_journal_keeps_a_reserve_for_the_way_back() {
     assert!(matches!(refused, Err(JournalError::Full { limit }) if limit == ordinary));
     let back = journal.append_within(at(0), &Record::Decided(0), APPEND_LIMIT).await.unwrap();
     assert_eq!(back, Appended::Durable);
+
+    let line = line::encode(1, at(0), &Record::Decided(0)).unwrap().len() as u64;
+    let mut journal = Journal::over(|_| Ok(()), 1, ordinary - line);
+    journal.append(at(0), &Record::Decided(0)).await.unwrap();
 
     let mut journal = Journal::over(|_| Ok(()), 1, FILE_BYTES_MAX);
     let refused = journal.append_within(at(0), &Record::Decided(0), APPEND_LIMIT).await;
