@@ -120,6 +120,39 @@ async fn a_connection_that_was_closed_meanwhile_costs_no_request() {
     assert_eq!(counted(&proxy, "app-0"), [50, 0]);
 }
 
+/// The end of the free connection has arrived, but nobody in the proxy has looked: the request
+/// must come back unsent and go over another connection.
+#[tokio::test]
+async fn a_connection_that_is_just_being_closed_costs_no_request() {
+    const REQUESTS: usize = 50;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = before(listener.local_addr().unwrap());
+    let (closed, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(REQUESTS) {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(HEAD_END.as_bytes()) {
+                let mut byte = [0];
+                std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
+                head.extend(byte);
+            }
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            std::io::Write::write_all(&mut stream, answer).unwrap();
+            drop(stream);
+            closed.send(()).unwrap();
+        }
+    });
+    let mut client = Client::connect(proxy.addr()).await;
+    for _ in 0..REQUESTS {
+        let response = client.send(request("/").body(text("")).unwrap()).await;
+        assert_eq!((response.status().as_u16(), words(response).await.as_str()), (200, "ok"));
+        // The runtime stands still meanwhile, so that the proxy can't see it.
+        wait.recv_timeout(super::app::SOON).unwrap();
+    }
+    assert_eq!(counted(&proxy, "app-0"), [REQUESTS as u64, 0]);
+}
+
 #[tokio::test]
 async fn a_body_that_breaks_off_is_an_error_and_is_seen_as_one() {
     let proxy = before(raw(|mut stream| async move {
