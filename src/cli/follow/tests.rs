@@ -6,6 +6,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::*;
+use crate::rollout::ResultWord;
 use crate::cli::Format;
 use crate::published::{EventLine, STATUS_SCHEMA, StageStatus};
 use crate::rollout::{Event, EventName, TrafficIs, Waiting};
