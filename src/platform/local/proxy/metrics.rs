@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use super::Shared;
 use super::instance::{Instance, Kind};
 
-/// The media type of [`render`]'s text.
+/// The media type of the metrics' text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Returns everything as text. It reads the same counters that the evidence does.
