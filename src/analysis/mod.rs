@@ -249,7 +249,7 @@ impl Cause {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Judge {
-    Threshold(threshold::Judge),
+    Threshold(Box<threshold::Judge>),
     Evidence(Box<evidence::Judge>),
 }
 
@@ -258,7 +258,7 @@ impl Judge {
     /// Conditions that this judge can't judge, or not with the plan's bounds.
     pub fn new(plan: &Plan) -> Result<Self, evidence::Refused> {
         match plan.judge.kind {
-            JudgeKind::Threshold => Ok(Self::Threshold(threshold::Judge::new(plan))),
+            JudgeKind::Threshold => Ok(Self::Threshold(Box::new(threshold::Judge::new(plan)))),
             JudgeKind::Evidence => {
                 let header = evidence::Header::of_plan(plan);
                 evidence::Judge::new(&plan.conditions, &header).map(Box::new).map(Self::Evidence)

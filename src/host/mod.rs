@@ -15,7 +15,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::durable::Lock;
 use crate::engine::Promotion;
 use crate::history::{AskedFor, History, Record, Urgency, journal};
-use crate::platform::local::app::{App, ReleaseSpec};
+use crate::platform::local::app::App;
 use crate::platform::local::{Home, Local};
 use crate::policy::METRICS;
 use crate::published::{LastResult, ResultLine};
@@ -45,7 +45,7 @@ use admission::Admitted;
 use diary::Diary;
 use error::{busy, cannot_make};
 use paths::Paths;
-use running::Running;
+use running::{Run, Running};
 
 /// A promotion starts only on a stable that is ready; a host that has just come up is given so long.
 const STABLE_READY_MAX: Duration = Duration::from_secs(60);
@@ -207,7 +207,8 @@ impl Host {
         };
         let by = folded.by.clone();
         self.alarms.push(format!("going on with promotion {id} of {}", folded.plan.release.name));
-        self.shared.run(Promotion::resume(folded), spec, diary, wishes, by);
+        let promotion = Promotion::resume(folded);
+        self.shared.run(Run { promotion, spec, diary, wishes, by });
     }
 }
 
@@ -257,25 +258,16 @@ impl Shared {
         self.local.lift_quarantine(&plan.release.hash);
         self.local.note_promotion(Some(id));
         self.local.saved(SAVED_MAX).await;
-        Ok(self.run(promotion, spec, diary, wishes, by_whom))
+        Ok(self.run(Run { promotion, spec, diary, wishes, by: by_whom }))
     }
 
-    fn run(
-        self: &Arc<Self>,
-        promotion: Promotion,
-        spec: ReleaseSpec,
-        diary: Diary,
-        wishes: diary::Wishes,
-        by: String,
-    ) -> Running {
+    fn run(self: &Arc<Self>, run: Run) -> Running {
         let history = self.history.clone();
         let tidy = move |_: &ResultLine| {
             // A journal too many is no reason to fail.
             let _ = journal::prune(&history, journal::JOURNALS_PER_TARGET_MAX);
         };
-        let local = self.local.clone();
-        let clock = self.clock.clone();
-        let running = Running::start(local, promotion, spec, diary, wishes, by, clock, tidy);
+        let running = Running::start(self.local.clone(), self.clock.clone(), run, tidy);
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running.clone());
         running
     }

@@ -34,18 +34,25 @@ pub(super) struct Running {
     pub(super) result: watch::Receiver<Option<ResultLine>>,
 }
 
+/// What an engine is started with.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) promotion: Promotion,
+    pub(super) spec: ReleaseSpec,
+    pub(super) diary: Diary,
+    pub(super) wishes: Wishes,
+    pub(super) by: String,
+}
+
 impl Running {
     /// Starts the engine, at the beginning or where the records left it.
     pub(super) fn start(
         local: Local,
-        mut promotion: Promotion,
-        spec: ReleaseSpec,
-        mut diary: Diary,
-        wishes: Wishes,
-        by: String,
         clock: SystemClock,
+        run: Run,
         ended: impl FnOnce(&ResultLine) + Send + 'static,
     ) -> Self {
+        let Run { mut promotion, spec, mut diary, wishes, by } = run;
         let (answers, _) = broadcast::channel(FOLLOWERS_BEHIND_MAX);
         let (told, result) = watch::channel(None);
         let running = Self {

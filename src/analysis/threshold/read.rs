@@ -99,7 +99,7 @@ impl Judge {
                 let (seen, base) = (candidate.error_rate(), baseline.error_rate());
                 reading.fill(Some(seen), Some(ratio * base), Some(base));
                 let excess = candidate.errors() - ratio * base * candidate.requests();
-                relative(look, comparable, reading, excess > 0.0 && excess >= EXCESS_MIN)
+                relative(look, comparable, reading, excess >= EXCESS_MIN)
             }
             Condition::ResponseTimeRatio { quantile, ratio } => {
                 let (seen, base) = (candidate.quantile(quantile), baseline.quantile(quantile));

@@ -6,9 +6,9 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::*;
-use crate::rollout::ResultWord;
 use crate::cli::Format;
 use crate::published::{EventLine, STATUS_SCHEMA, StageStatus};
+use crate::rollout::ResultWord;
 use crate::rollout::{Event, EventName, TrafficIs, Waiting};
 use crate::share::Share;
 
