@@ -8,7 +8,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::*;
 use crate::cli::Format;
 use crate::published::{EventLine, STATUS_SCHEMA, StageStatus};
-use crate::rollout::{Event, EventName, TrafficIs, Waiting};
+use crate::rollout::{Event, EventName, ResultWord, TrafficIs, Waiting};
 use crate::share::Share;
 
 /// A host of one conversation, and of the asks that come beside it.
