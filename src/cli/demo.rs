@@ -124,7 +124,7 @@ fn conclude(printer: &Printer, ran: &[Ran], app: &str, folder: &Path) {
             printer.answer(&format!("load of {}: {}", one.release, versions.join(", ")));
         }
     }
-    printer.say(&format!(
+    printer.answer(&format!(
         "\nits history is left: GATE_STATE_DIR={} gate history local/{app}",
         folder.display()
     ));
