@@ -14,9 +14,10 @@ use super::output::{Printer, plan::table, words};
 use super::own::{OwnEnd, OwnRun};
 use super::plan::request;
 use super::signals::Signals;
+use super::target::read_app;
 use crate::host::paths::Paths;
 use crate::load::LoadReport;
-use crate::platform::local::app::{self, App};
+use crate::platform::local::app::App;
 use crate::rollout::{Outcome, ResultWord};
 
 /// The app of the demo; the file itself is taken where it is.
@@ -54,7 +55,7 @@ struct DemoLine<'a> {
 pub(crate) async fn demo(printer: &Printer, timeout: Option<Duration>) -> Result<Exit, Error> {
     let deadline = timeout.map(|limit| (Instant::now() + limit, limit));
     let folder = folder()?;
-    let app = app(&folder)?;
+    let app = app(printer, &folder)?;
     let mut signals = Signals::listen()?;
     let mut ran = Vec::new();
     for (number, (release, about, expected)) in RUNS.into_iter().enumerate() {
@@ -123,7 +124,7 @@ fn conclude(printer: &Printer, ran: &[Ran], app: &str, folder: &Path) {
             printer.answer(&format!("load of {}: {}", one.release, versions.join(", ")));
         }
     }
-    printer.say(&format!(
+    printer.answer(&format!(
         "\nits history is left: GATE_STATE_DIR={} gate history local/{app}",
         folder.display()
     ));
@@ -149,17 +150,14 @@ fn row(one: &Ran) -> Vec<String> {
 }
 
 /// Returns the app, at ports that are free.
-fn app(folder: &Path) -> Result<App, Error> {
-    let path = Path::new(APP_FILE);
-    let checked = if path.is_file() {
-        app::read(path, &super::target::read_file(path)?)?
-    } else {
-        let path = folder.join("checkout.yaml");
+fn app(printer: &Printer, folder: &Path) -> Result<App, Error> {
+    let there = PathBuf::from(APP_FILE);
+    let path = if there.is_file() { there } else { folder.join("checkout.yaml") };
+    if !path.exists() {
         std::fs::write(&path, APP)
             .map_err(|error| Error::internal("can't write the demo's app file").caused_by(error))?;
-        app::read(&path, APP.as_bytes())?
-    };
-    let mut app = checked.value;
+    }
+    let mut app = read_app(printer, &path)?;
     app.listen.set_port(0);
     app.admin.set_port(0);
     Ok(app)

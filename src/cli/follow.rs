@@ -20,11 +20,11 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::history::AskedFor;
 use crate::host::client::{self, ClientError, Conversation};
 use crate::host::protocol::{Answer, Request};
-use crate::published::{PromotionStatus, ResultLine, StatusLine};
+use crate::published::{ResultLine, StatusLine};
 
 mod ending;
 
-use ending::Ending;
+use ending::{Ending, Known};
 pub(crate) use ending::{conclude, unexpected};
 
 /// Between two redraws of the block.
@@ -161,13 +161,11 @@ impl Follower<'_> {
         &mut self,
         answer: Option<Result<Answer, ClientError>>,
     ) -> Result<Option<Ended>, Error> {
-        let hung_up = |error| {
-            Error::new(Exit::Unreachable, "the host is gone before the promotion has ended")
-                .caused_by(error)
-                .hint(format!("gate status {}", self.how.target))
+        let answer = match answer.ok_or(ClientError::HungUp).and_then(|answer| answer) {
+            Ok(answer) => answer,
+            Err(error) => return self.lost(error),
         };
-        let answer = answer.ok_or(ClientError::HungUp).and_then(|answer| answer);
-        match answer.map_err(hung_up)? {
+        match answer {
             Answer::Event { line } => self.happened(&line),
             Answer::Status { line } => return Ok(self.stands(*line)),
             Answer::Result { line } => {
@@ -178,6 +176,26 @@ impl Follower<'_> {
             answer @ Answer::Error { .. } => return Err(unexpected(answer)),
         }
         Ok(None)
+    }
+
+    /// The host is gone. What was begun has a result all the same, and nobody knows who serves.
+    fn lost(&self, error: ClientError) -> Result<Option<Ended>, Error> {
+        match self.known() {
+            Some(known) => Ok(Some(Ended::Result(Box::new(known.lost(&error))))),
+            None => Err(Error::new(Exit::Unreachable, "the host is gone before it has answered")
+                .caused_by(error)
+                .hint(format!("gate status {}", self.how.target))),
+        }
+    }
+
+    fn known(&self) -> Option<Known<'_>> {
+        let line = self.newest.as_ref()?;
+        Some(Known {
+            target: &self.how.target,
+            stable: &line.stable_revision,
+            run: line.promotion.as_ref()?,
+            now: self.clock.now(),
+        })
     }
 
     fn happened(&mut self, line: &crate::published::EventLine) {
@@ -200,11 +218,11 @@ impl Follower<'_> {
         if let Some(live) = &mut self.live {
             live.board.take(line.clone());
         }
-        let parked = line.promotion.as_ref().filter(|run| run.phase == "parked").cloned();
+        let parked = line.promotion.as_ref().is_some_and(|run| run.phase == "parked");
         self.newest = Some(line);
-        match (parked, self.how.on_unknown) {
-            (Some(run), OnUnknown::Exit) if self.ending.is_none() => self.nobody_answers(&run),
-            (Some(_) | None, OnUnknown::Exit | OnUnknown::Hold) => None,
+        match self.how.on_unknown {
+            OnUnknown::Exit if parked && self.ending.is_none() => self.nobody_answers(),
+            OnUnknown::Exit | OnUnknown::Hold => None,
         }
     }
 
@@ -250,17 +268,13 @@ impl Follower<'_> {
     }
 
     /// The promotion waits for a person, and nobody is there to be one.
-    fn nobody_answers(&mut self, run: &PromotionStatus) -> Option<Ended> {
-        if self.how.embedded {
-            self.end(
-                Ending::NobodyAnswers,
-                "it waits for a person, and nobody is there: aborting".into(),
-            );
-            return None;
+    fn nobody_answers(&mut self) -> Option<Ended> {
+        if !self.how.embedded {
+            return self.known().map(|known| Ended::Result(Box::new(known.held())));
         }
-        let stable = self.newest.as_ref().map_or("", |line| line.stable_revision.as_str());
-        let now = self.clock.now();
-        Some(Ended::Result(Box::new(ending::held(&self.how.target, stable, run, now))))
+        let text = "it waits for a person, and nobody is there: aborting";
+        self.end(Ending::NobodyAnswers, text.into());
+        None
     }
 
     /// Asks for an abort, and goes on listening.

@@ -172,12 +172,19 @@ async fn status(socket: &Path) -> Result<Option<StatusLine>, ClientError> {
 }
 
 /// Reads an app file and says what is odd about it.
+///
+/// Its folder is made absolute: a host may be started again from another working directory.
 pub(crate) fn read_app(printer: &Printer, path: &Path) -> Result<App, Error> {
     let checked = app::read(path, &read_file(path)?)?;
     if !checked.warnings.is_empty() {
         printer.say(&checked.warnings.coloured());
     }
-    Ok(checked.value)
+    let mut app = checked.value;
+    // `app.yaml` has the parent "", which is no path.
+    app.folder = std::path::absolute(Path::new(".").join(&app.folder)).map_err(|error| {
+        Error::user(format!("can't tell the folder of {}", path.display())).caused_by(error)
+    })?;
+    Ok(app)
 }
 
 /// Reads a file that a user wrote; a little more than is allowed, so that the reader can say that.

@@ -9,6 +9,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Printer, board, human};
 use crate::cli::span;
+use crate::host::client::ClientError;
 use crate::host::protocol::Answer;
 use crate::published::{PromotionStatus, ResultLine};
 use crate::rollout::{ResultWord, TrafficIs};
@@ -32,25 +33,47 @@ impl Ending {
     }
 }
 
-/// Returns the result of a promotion that is left held for a person.
-pub(super) fn held(
-    target: &str,
-    stable: &str,
-    run: &PromotionStatus,
-    now: DateTime<Utc>,
-) -> ResultLine {
-    let reason = format!("held at {} for {}", run.asked, run.waiting.for_what);
-    let next = board::answers(target, run).join("  or  ");
-    let (word, code) = (ResultWord::Inconclusive, Exit::Inconclusive.code());
-    let mut line =
-        ResultLine::not_started(target, word, code, stable, &run.release, reason, Some(next));
-    line.id = Some(run.id.clone());
-    line.outcome.final_share = run.seen.unwrap_or(run.asked);
-    line.outcome.stages_passed = run.stages_passed;
-    line.outcome.duration_s = (now - run.started).num_milliseconds() as f64 / 1000.0;
-    line.outcome.traffic =
-        if line.outcome.final_share.is_zero() { TrafficIs::Safe } else { TrafficIs::Candidate };
-    line
+/// What was known last of a promotion that is not followed to its end.
+#[derive(Debug)]
+pub(super) struct Known<'a> {
+    pub(super) target: &'a str,
+    pub(super) stable: &'a str,
+    pub(super) run: &'a PromotionStatus,
+    pub(super) now: DateTime<Utc>,
+}
+
+impl Known<'_> {
+    /// Returns the result of a promotion that is left held for a person.
+    pub(super) fn held(&self) -> ResultLine {
+        let Self { target, run, .. } = self;
+        let reason = format!("held at {} for {}", run.asked, run.waiting.for_what);
+        let next = board::answers(target, run).join("  or  ");
+        let mut line = self.result(ResultWord::Inconclusive, Exit::Inconclusive, reason, next);
+        let share = line.outcome.final_share;
+        line.outcome.traffic = if share.is_zero() { TrafficIs::Safe } else { TrafficIs::Candidate };
+        line
+    }
+
+    /// Returns the result of a promotion whose host is gone: the next one goes on with it.
+    pub(super) fn lost(&self, error: &ClientError) -> ResultLine {
+        let reason = format!("the host is gone before the promotion has ended: {error}");
+        let next = format!("gate status {}", self.target);
+        let mut line = self.result(ResultWord::Error, Exit::Unreachable, reason, next);
+        line.outcome.traffic = TrafficIs::Unknown;
+        line
+    }
+
+    fn result(&self, word: ResultWord, exit: Exit, reason: String, next: String) -> ResultLine {
+        let Self { target, stable, run, now } = self;
+        let (code, next) = (exit.code(), Some(next));
+        let mut line =
+            ResultLine::not_started(target, word, code, stable, &run.release, reason, next);
+        line.id = Some(run.id.clone());
+        line.outcome.final_share = run.seen.unwrap_or(run.asked);
+        line.outcome.stages_passed = run.stages_passed;
+        line.outcome.duration_s = (*now - run.started).num_milliseconds() as f64 / 1000.0;
+        line
+    }
 }
 
 /// An abort that a time-out asked for was nobody's wish: it is inconclusive.

@@ -7,9 +7,8 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::*;
 use crate::cli::Format;
-use crate::published::{EventLine, STATUS_SCHEMA, StageStatus};
-use crate::rollout::ResultWord;
-use crate::rollout::{Event, EventName, TrafficIs, Waiting};
+use crate::published::{EventLine, PromotionStatus, STATUS_SCHEMA, StageStatus};
+use crate::rollout::{Event, EventName, ResultWord, TrafficIs, Waiting};
 use crate::share::Share;
 
 /// A host of one conversation, and of the asks that come beside it.
@@ -184,6 +183,21 @@ async fn a_host_that_hangs_up_is_unreachable() {
     let error = ended.await.unwrap_err();
     assert_eq!(error.exit(), Exit::Unreachable);
     assert_eq!(error.hint_text(), Some("gate status local/checkout"));
+}
+
+#[tokio::test]
+async fn what_was_begun_has_a_result_also_without_its_host() {
+    let ended = following(
+        |_| {},
+        async |_, mut stream| {
+            say(&mut stream, &status("holding")).await;
+            drop(stream);
+        },
+    );
+    let line = result_of(ended.await);
+    let outcome = &line.outcome;
+    assert_eq!((outcome.result, outcome.exit_code), (ResultWord::Error, 6));
+    assert_eq!((outcome.traffic, line.id.as_deref()), (TrafficIs::Unknown, Some("p1")));
 }
 
 #[tokio::test]
