@@ -10,7 +10,11 @@ use tokio::net::{TcpListener, TcpStream};
 /// What is answered.
 #[derive(Clone, Debug)]
 pub(crate) enum Says {
-    Text { status: u16, kind: &'static str, body: String },
+    Text {
+        status: u16,
+        kind: &'static str,
+        body: String,
+    },
     /// Nothing at all, for so long.
     Nothing(Duration),
     /// Text after so long.
@@ -90,7 +94,10 @@ impl Server {
             }
             Says::Late(length, body) => {
                 tokio::time::sleep(length).await;
-                let head = format!("HTTP/1.1 200 X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                let head = format!(
+                    "HTTP/1.1 200 X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    body.len()
+                );
                 stream.write_all((head + &body).as_bytes()).await
             }
             Says::Half => stream.write_all(b"HTTP/1.1 200 X\r\ncontent-length: 100\r\n\r\n{").await,
@@ -107,6 +114,8 @@ impl Server {
 fn is_whole(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let length = head
+        .lines()
+        .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
     body.len() >= length.unwrap_or(0_usize)
 }

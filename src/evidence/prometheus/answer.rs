@@ -27,7 +27,9 @@ pub enum QueryError {
     BrokenOff(String),
     #[error("the answer is longer than {ANSWER_BYTES_MAX} bytes")]
     TooLarge,
-    #[error("an HTML page in place of an answer (status {status}): is a login page or another server at this address?")]
+    #[error(
+        "an HTML page in place of an answer (status {status}): is a login page or another server at this address?"
+    )]
     Html { status: u16 },
     #[error("it does not let gate in (status {status}): check the credentials")]
     Forbidden { status: u16 },
@@ -37,7 +39,9 @@ pub enum QueryError {
     NotAnAnswer(String),
     #[error("it refuses the query: {kind}: {message}")]
     Refused { kind: String, message: String },
-    #[error("{series} series in one answer, over {SERIES_MAX}: the selector takes in too much, or a label holds raw paths or user ids")]
+    #[error(
+        "{series} series in one answer, over {SERIES_MAX}: the selector takes in too much, or a label holds raw paths or user ids"
+    )]
     TooManySeries { series: usize },
     #[error("{0} is a native histogram: scrape its classic buckets as well")]
     NativeHistogram(String),
@@ -187,16 +191,11 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Returns an error's own words with those of what is behind it, each once.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !words.contains(&more) {
-            words = format!("{words}: {more}");
-        }
-        source = error.source();
+/// Returns the words of what is behind an error: the layers above it only say that something failed.
+pub(super) fn root(error: &dyn Error) -> String {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
     }
-    shortened(&words)
+    shortened(&root.to_string())
 }

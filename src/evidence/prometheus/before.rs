@@ -37,7 +37,9 @@ pub enum Unfit {
     Query(#[from] QueryError),
     #[error("{0}")]
     Unknown(Unknown),
-    #[error("there is no series of {of} yet: does the application have traffic, and do these names and labels exist?")]
+    #[error(
+        "there is no series of {of} yet: does the application have traffic, and do these names and labels exist?"
+    )]
     NoSeries { of: String },
     #[error("{preset} measures no response times, so limits on them can't be judged")]
     NoHistogram { preset: &'static str },
@@ -60,7 +62,7 @@ impl Source {
             return Err(Unfit::NoHistogram { preset: preset.name });
         };
         let of = |arm| {
-            let matchers = arms.matchers(arm, &self.instance)?;
+            let matchers = self.narrowed(&arms.matchers(arm, &self.instance)?);
             Some(format!("count by (le) ({}{{{matchers}}})", histogram.bucket))
         };
         let none = || Unfit::NoSeries { of: histogram.bucket.to_owned() };
@@ -91,7 +93,7 @@ impl Source {
         let requests = self.preset.requests;
         let none = || Unfit::NoSeries { of: requests.to_owned() };
         let matchers = arms.matchers(Arm::Baseline, &self.instance).ok_or_else(none)?;
-        let by = &self.instance;
+        let (by, matchers) = (self.by(), self.narrowed(&matchers));
         let expression = format!("max by ({by}) (timestamp({requests}{{{matchers}}}))");
         let now = self.now().await?;
         let range = (now - MEASURED_S, now);

@@ -166,7 +166,8 @@ impl Secret {
         match self {
             Self::Text(text) => Ok(text.clone()),
             Self::File(path) => {
-                let text = String::from_utf8(read(path)?).map_err(|error| file_error(path, &error))?;
+                let text =
+                    String::from_utf8(read(path)?).map_err(|error| file_error(path, &error))?;
                 Ok(text.trim().to_owned())
             }
         }
@@ -199,5 +200,5 @@ fn file_error(path: &Path, why: &impl fmt::Display) -> CredentialsError {
 }
 
 fn not_pem(path: &Path, of: &'static str, why: &reqwest::Error) -> CredentialsError {
-    CredentialsError::Pem { path: path.display().to_string(), of, why: super::answer::chain(why) }
+    CredentialsError::Pem { path: path.display().to_string(), of, why: super::answer::root(why) }
 }

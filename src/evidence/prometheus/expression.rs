@@ -15,7 +15,7 @@ use std::fmt::Write;
 
 use super::source::Source;
 use crate::analysis::PerArm;
-use crate::evidence::presets::FAILED;
+use crate::evidence::presets::{FAILED, KeptBy, TARGET};
 
 /// The label that marks the parts of an answer.
 pub(super) const PART: &str = "gate";
@@ -147,12 +147,31 @@ impl Source {
         (!all.is_empty()).then_some(all)
     }
 
+    /// Returns the labels that tell counters apart: of an instance, or of a route in each proxy.
+    pub(super) fn by(&self) -> String {
+        match self.preset.kept_by {
+            KeptBy::Instance => self.instance.clone(),
+            KeptBy::Proxy => format!("{}, {TARGET}", self.instance),
+        }
+    }
+
+    /// Adds the preset's own matchers.
+    pub(super) fn narrowed(&self, matchers: &str) -> String {
+        match self.preset.only {
+            "" => matchers.to_owned(),
+            only => format!("{matchers},{only}"),
+        }
+    }
+
     fn part(&self, part: Part, matchers: &str) -> Option<String> {
-        let (by, requests) = (&self.instance, self.preset.requests);
+        let (by, requests) = (self.by(), self.preset.requests);
+        let scraped = matchers;
+        let matchers = &self.narrowed(matchers);
         Some(match part {
             Part::Requests => format!("sum by ({by}) ({requests}{{{matchers}}})"),
             Part::Errors => {
-                let failed = |label| format!("{requests}{{{matchers},{label}=~{}}}", quoted(FAILED));
+                let failed =
+                    |label| format!("{requests}{{{matchers},{label}=~{}}}", quoted(FAILED));
                 let any: Vec<String> = self.preset.status.iter().map(failed).collect();
                 format!("sum by ({by}) ({})", any.join(" or "))
             }
@@ -166,9 +185,13 @@ impl Source {
                 let bucket = self.preset.histogram?.bucket;
                 format!("sum by ({by}, le) ({bucket}{{{matchers}}})")
             }
-            Part::ScrapedAt => {
-                format!("max by ({by}) (timestamp(up{{{matchers}}}) and up{{{matchers}}} == 1)")
-            }
+            Part::ScrapedAt => match self.preset.kept_by {
+                KeptBy::Instance => {
+                    format!("max by ({by}) (timestamp(up{{{scraped}}}) and up{{{scraped}}} == 1)")
+                }
+                // That a proxy is up says nothing of what is behind it.
+                KeptBy::Proxy => return None,
+            },
         })
     }
 }

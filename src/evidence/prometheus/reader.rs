@@ -18,6 +18,7 @@ use super::source::Source;
 use super::table::{Row, Table};
 use super::{PATIENCE, STALE};
 use crate::analysis::{Answer, Counters, Unknown};
+use crate::evidence::presets::KeptBy;
 
 /// Looks keep to a grid and may come a little early: a circuit is closed after this part of the interval.
 const EARLY: f64 = 0.9;
@@ -29,6 +30,8 @@ pub struct Reader {
     settings: Settings,
     /// Per instance: when its newest sample that stood in a look was taken, in the server's Unix seconds.
     seen: BTreeMap<(Arm, String), f64>,
+    /// Of a candidate behind a proxy: what its route had counted before this promotion.
+    before: BTreeMap<String, Vec<f64>>,
     /// The question that is under way.
     asked: JoinSet<Told>,
     open: Option<Open>,
@@ -84,7 +87,14 @@ impl Settings {
 impl Reader {
     #[must_use]
     pub fn new(source: Source, settings: Settings) -> Self {
-        Self { source, settings, seen: BTreeMap::new(), asked: JoinSet::new(), open: None }
+        Self {
+            source,
+            settings,
+            seen: BTreeMap::new(),
+            before: BTreeMap::new(),
+            asked: JoinSet::new(),
+            open: None,
+        }
     }
 
     /// Looks once. Never longer than the settings' patience.
@@ -99,7 +109,8 @@ impl Reader {
             let (source, arms) = (self.source.clone(), arms.clone());
             self.asked.spawn(async move { ask(&source, &arms).await });
         }
-        let told = match tokio::time::timeout(self.settings.patience, self.asked.join_next()).await {
+        let told = match tokio::time::timeout(self.settings.patience, self.asked.join_next()).await
+        {
             Ok(Some(Ok(told))) => told,
             // A question that ends without an answer has panicked or was cancelled: neither is meant to be.
             Ok(Some(Err(error))) => return self.nothing(down(&error.to_string())),
@@ -125,7 +136,10 @@ impl Reader {
         let counted = table.rows.values().any(Row::has_served);
         for arm in Arm::BOTH {
             let (mut fresh, mut known, mut trouble) = (BTreeMap::new(), false, None);
-            let rows = table.rows.iter().filter(|((of, _), row)| *of == arm && (counted || row.has_served()));
+            let rows = table
+                .rows
+                .iter()
+                .filter(|((of, _), row)| *of == arm && (counted || row.has_served()));
             for ((_, name), row) in rows {
                 match self.fresh(arm, name, row, table.at) {
                     Ok(Some(counters)) => {
@@ -149,7 +163,13 @@ impl Reader {
     }
 
     /// Returns an instance's counters; `None` while its newest sample has been in a look already.
-    fn fresh(&mut self, arm: Arm, name: &str, row: &Row, now: f64) -> Result<Option<Counters>, Unknown> {
+    fn fresh(
+        &mut self,
+        arm: Arm,
+        name: &str,
+        row: &Row,
+        now: f64,
+    ) -> Result<Option<Counters>, Unknown> {
         let Some(heard_at) = row.heard_at() else {
             return Err(Unknown::NotANumber { of: format!("the time of {name}'s newest sample") });
         };
@@ -163,7 +183,19 @@ impl Reader {
             return Ok(None);
         }
         *last = heard_at;
-        Ok(Some(counters))
+        Ok(Some(match (arm, self.source.preset.kept_by) {
+            (Arm::Candidate, KeptBy::Proxy) => self.since_first_seen(name, counters),
+            (Arm::Baseline, _) | (Arm::Candidate, KeptBy::Instance) => counters,
+        }))
+    }
+
+    /// A judge takes a candidate's counters to begin at 0, but a proxy's go on from release to release.
+    fn since_first_seen(&mut self, name: &str, Counters(row): Counters) -> Counters {
+        let before = self.before.entry(name.to_owned()).or_insert_with(|| row.clone());
+        if row.iter().zip(&*before).any(|(now, before)| now < before) {
+            before.fill(0.0); // the proxy has begun anew
+        }
+        Counters(row.iter().zip(&*before).map(|(now, before)| now - before).collect())
     }
 
     fn stale(&self) -> Duration {
@@ -172,6 +204,7 @@ impl Reader {
 
     fn nobody(&self, arm: Arm, arms: &Arms) -> String {
         let matchers = arms.matchers(arm, &self.source.instance).unwrap_or_default();
+        let matchers = self.source.narrowed(&matchers);
         format!("{}: no series of {}{{{matchers}}}", arm.word(), self.source.preset.requests)
     }
 
@@ -204,7 +237,8 @@ async fn ask(source: &Source, arms: &Arms) -> Told {
         None => Ok(Data::Vector(Vec::new())),
     };
     let dead = answer.as_ref().err().is_some_and(QueryError::is_source_dead);
-    let table = answer.map_err(Unknown::from).and_then(|data| Table::of_vector(source, arms, &data));
+    let table =
+        answer.map_err(Unknown::from).and_then(|data| Table::of_vector(source, arms, &data));
     let mut queries = BTreeMap::new();
     let mut lost = table.as_ref().err().filter(|_| dead).cloned();
     for (name, expression) in &source.queries {
@@ -232,7 +266,9 @@ fn gauge(name: &str, data: &Data) -> Answer {
         Data::Vector(series) => match series.as_slice() {
             [] => return Answer::Unknown(Unknown::NoData { arm: of }),
             [one] => one.value.as_ref(),
-            several => return Answer::Unknown(Unknown::SeveralSeries { of, series: several.len() }),
+            several => {
+                return Answer::Unknown(Unknown::SeveralSeries { of, series: several.len() });
+            }
         },
         Data::Matrix(_) | Data::String(_) => None,
     };

@@ -11,7 +11,7 @@ use http::header::AUTHORIZATION;
 use prometheus_http_query::Client;
 use reqwest::redirect;
 
-use super::answer::{Data, QueryError, chain};
+use super::answer::{Data, QueryError, root};
 use super::credentials::Login;
 use super::expression::is_label;
 use super::{ANSWER_BYTES_MAX, ANSWER_TIMEOUT, Credentials, CredentialsError};
@@ -40,7 +40,9 @@ pub struct Source {
 pub enum Refusal {
     #[error("evidence.source: {url} is not an http or https URL: {why}")]
     Url { url: String, why: String },
-    #[error("evidence.source: a password does not belong in a policy; set GATE_PROMETHEUS_USER and GATE_PROMETHEUS_PASSWORD_FILE")]
+    #[error(
+        "evidence.source: a password does not belong in a policy; set GATE_PROMETHEUS_USER and GATE_PROMETHEUS_PASSWORD_FILE"
+    )]
     PasswordInUrl,
     #[error("evidence.preset: there is no `{name}`; there are {}", names())]
     Preset { name: String },
@@ -63,7 +65,10 @@ fn names() -> String {
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = self.client.base_url().as_str();
-        f.debug_struct("Source").field("url", &url).field("preset", &self.preset.name).finish_non_exhaustive()
+        f.debug_struct("Source")
+            .field("url", &url)
+            .field("preset", &self.preset.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -133,8 +138,9 @@ impl Source {
             // No authorities are loaded for what needs none: a bare container has none.
             false => builder.tls_certs_only([]),
         };
-        let http = builder.build().map_err(|error| Refusal::Tls(chain(&error)))?;
-        let client = Client::from(http, url.trim_end_matches('/')).map_err(|error| bad(&error.to_string()))?;
+        let http = builder.build().map_err(|error| Refusal::Tls(root(&error)))?;
+        let client = Client::from(http, url.trim_end_matches('/'))
+            .map_err(|error| bad(&error.to_string()))?;
         Ok(Self {
             client,
             login: credentials.login.clone(),
@@ -187,7 +193,7 @@ impl Source {
             let mut response = question.await.map_err(|error| lost(&error))?;
             let mut body = Vec::new();
             while let Some(chunk) =
-                response.chunk().await.map_err(|error| QueryError::BrokenOff(chain(&error)))?
+                response.chunk().await.map_err(|error| QueryError::BrokenOff(root(&error)))?
             {
                 if body.len() + chunk.len() > ANSWER_BYTES_MAX {
                     return Err(QueryError::TooLarge);
@@ -205,9 +211,9 @@ impl Source {
 fn lost(error: &prometheus_http_query::Error) -> QueryError {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<reqwest::Error>());
     if cause.is_some_and(reqwest::Error::is_connect) {
-        QueryError::Connection(cause.and_then(Error::source).map_or_else(String::new, chain))
+        QueryError::Connection(root(error))
     } else {
-        QueryError::BrokenOff(chain(error))
+        QueryError::BrokenOff(root(error))
     }
 }
 

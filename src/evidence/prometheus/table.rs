@@ -6,7 +6,7 @@ use super::answer::{Data, QueryError, Series};
 use super::expression::{Arm, Arms, PART, Part, unmark};
 use super::source::Source;
 use crate::analysis::{Counters, Unknown};
-use crate::evidence::presets::Preset;
+use crate::evidence::presets::{KeptBy, Preset, TARGET};
 
 /// How close a bucket's bound must be to the wanted one, in milliseconds.
 const BOUND_TOLERANCE_MS: f64 = 1e-6;
@@ -37,11 +37,7 @@ impl Table {
     ///
     /// # Errors
     /// Two series where one is needed, or something that was not asked for.
-    pub(super) fn of_vector(
-        source: &Source,
-        arms: &Arms,
-        data: &Data,
-    ) -> Result<Self, Unknown> {
+    pub(super) fn of_vector(source: &Source, arms: &Arms, data: &Data) -> Result<Self, Unknown> {
         let Data::Vector(series) = data else { return Err(shape("the answer is no vector")) };
         let mut table = Self::default();
         for one in series {
@@ -70,13 +66,18 @@ impl Table {
         let Some(name) = arms.name(arm, instance) else {
             return Err(shape(&format!("it has an instance that was not asked for: {instance}")));
         };
-        let row = self.rows.entry((arm, name.to_owned())).or_default();
+        let name = match (source.preset.kept_by, series.metric.get(TARGET)) {
+            (KeptBy::Proxy, Some(proxy)) => format!("{name}@{proxy}"),
+            (KeptBy::Proxy, None) | (KeptBy::Instance, _) => name.to_owned(),
+        };
+        let row = self.rows.entry((arm, name.clone())).or_default();
         let le = series.metric.get("le").map(String::as_str);
         match row.put(source.preset, part, le, value)? {
             Put::New => Ok(()),
-            Put::Again => {
-                Err(Unknown::SeveralSeries { of: format!("{} of {name}", part_of(source.preset, part)), series: 2 })
-            }
+            Put::Again => Err(Unknown::SeveralSeries {
+                of: format!("{} of {name}", part_of(source.preset, part)),
+                series: 2,
+            }),
         }
     }
 }
@@ -88,7 +89,13 @@ enum Put {
 }
 
 impl Row {
-    fn put(&mut self, preset: &Preset, part: Part, le: Option<&str>, value: f64) -> Result<Put, Unknown> {
+    fn put(
+        &mut self,
+        preset: &Preset,
+        part: Part,
+        le: Option<&str>,
+        value: f64,
+    ) -> Result<Put, Unknown> {
         let place = match part {
             Part::Requests => &mut self.requests,
             Part::Errors => &mut self.errors,
@@ -103,7 +110,12 @@ impl Row {
         Ok(if place.replace(value).is_none() { Put::New } else { Put::Again })
     }
 
-    fn put_bucket(&mut self, preset: &Preset, le: Option<&str>, value: f64) -> Result<Put, Unknown> {
+    fn put_bucket(
+        &mut self,
+        preset: &Preset,
+        le: Option<&str>,
+        value: f64,
+    ) -> Result<Put, Unknown> {
         let bound = bound_ms(preset, le)?;
         match self.within.binary_search_by(|(known, _)| known.total_cmp(&bound)) {
             // `le="1"` beside `le="1.0"`: two client libraries in one instance.
@@ -140,11 +152,17 @@ impl Row {
         let of = preset.requests;
         if self.untold {
             let labels = preset.status.join(" or ");
-            return Err(shape(&format!("{of} of {name} has no label {labels} that tells failed requests")));
+            return Err(shape(&format!(
+                "{of} of {name} has no label {labels} that tells failed requests"
+            )));
         }
         let count = |value: f64, of: &str| {
             let counts = value.is_finite() && value >= 0.0;
-            if counts { Ok(value) } else { Err(Unknown::NotANumber { of: format!("{of} of {name}") }) }
+            if counts {
+                Ok(value)
+            } else {
+                Err(Unknown::NotANumber { of: format!("{of} of {name}") })
+            }
         };
         let requests = count(self.requests.unwrap_or(0.0), of)?;
         // Nothing has failed yet: there is no such series before the first failure.
@@ -169,7 +187,9 @@ impl Row {
             }
             Some((_, within)) if within.is_nan() => Ok(f64::NAN),
             Some(_) => Err(shape(&format!("{bucket} of {name} has no bucket le=\"+Inf\""))),
-            None => Err(shape(&format!("{bucket} of {name} has no bucket at {bound_ms} ms any more"))),
+            None => {
+                Err(shape(&format!("{bucket} of {name} has no bucket at {bound_ms} ms any more")))
+            }
         }
     }
 }
