@@ -6,7 +6,9 @@ use crate::analysis::Look;
 use crate::rollout::World;
 
 pub mod exposition;
+pub mod presets;
 pub mod probe;
+pub mod prometheus;
 pub mod scrape;
 
 /// A source of evidence.

@@ -1,0 +1,219 @@
+//! Series to counters of instances, at one moment.
+
+use std::collections::BTreeMap;
+
+use super::answer::{Data, QueryError, Series};
+use super::expression::{Arm, Arms, PART, Part, unmark};
+use super::source::Source;
+use crate::analysis::{Counters, Unknown};
+use crate::evidence::presets::{KeptBy, Preset, TARGET};
+
+/// How close a bucket's bound must be to the wanted one, in milliseconds.
+const BOUND_TOLERANCE_MS: f64 = 1e-6;
+
+/// What is known of every instance at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Table {
+    /// Unix seconds, by the server's clock.
+    pub at: f64,
+    /// By arm and what the platform calls the instance.
+    pub rows: BTreeMap<(Arm, String), Row>,
+}
+
+/// One instance. What is not there was not in the answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Row {
+    requests: Option<f64>,
+    errors: Option<f64>,
+    sampled_at: Option<f64>,
+    scraped_at: Option<f64>,
+    untold: bool,
+    /// Requests within each bound in milliseconds, rising.
+    within: Vec<(f64, f64)>,
+}
+
+impl Table {
+    /// Reads the answer to a look.
+    ///
+    /// # Errors
+    /// Two series where one is needed, or something that was not asked for.
+    pub(super) fn of_vector(source: &Source, arms: &Arms, data: &Data) -> Result<Self, Unknown> {
+        let Data::Vector(series) = data else { return Err(shape("the answer is no vector")) };
+        let mut table = Self::default();
+        for one in series {
+            let point = one.value.as_ref().ok_or_else(|| shape("a series has no value"))?;
+            table.at = table.at.max(point.0);
+            let value = point.number().ok_or_else(|| shape("a value is no number"))?;
+            table.put(source, arms, one, value)?;
+        }
+        Ok(table)
+    }
+
+    /// Takes one value in.
+    pub(super) fn put(
+        &mut self,
+        source: &Source,
+        arms: &Arms,
+        series: &Series,
+        value: f64,
+    ) -> Result<(), Unknown> {
+        let mark = series.metric.get(PART).and_then(|mark| unmark(mark));
+        let (arm, part) = mark.ok_or_else(|| shape("it has series that were not asked for"))?;
+        let Some(instance) = series.metric.get(&source.instance) else {
+            let (of, label) = (source.preset.requests, &source.instance);
+            return Err(shape(&format!("{of} has no label {label} that tells instances apart")));
+        };
+        let Some(name) = arms.name(arm, instance) else {
+            return Err(shape(&format!("it has an instance that was not asked for: {instance}")));
+        };
+        let name = match (source.preset.kept_by, series.metric.get(TARGET)) {
+            (KeptBy::Proxy, Some(proxy)) => format!("{name}@{proxy}"),
+            (KeptBy::Proxy, None) | (KeptBy::Instance, _) => name.to_owned(),
+        };
+        let row = self.rows.entry((arm, name.clone())).or_default();
+        let le = series.metric.get("le").map(String::as_str);
+        match row.put(source.preset, part, le, value)? {
+            Put::New => Ok(()),
+            Put::Again => Err(Unknown::SeveralSeries {
+                of: format!("{} of {name}", part_of(source.preset, part)),
+                series: 2,
+            }),
+        }
+    }
+}
+
+/// Whether a value had a place that was free.
+enum Put {
+    New,
+    Again,
+}
+
+impl Row {
+    fn put(
+        &mut self,
+        preset: &Preset,
+        part: Part,
+        le: Option<&str>,
+        value: f64,
+    ) -> Result<Put, Unknown> {
+        let place = match part {
+            Part::Requests => &mut self.requests,
+            Part::Errors => &mut self.errors,
+            Part::SampledAt => &mut self.sampled_at,
+            Part::ScrapedAt => &mut self.scraped_at,
+            Part::Untold => {
+                self.untold = true;
+                return Ok(Put::New);
+            }
+            Part::Within => return self.put_bucket(preset, le, value),
+        };
+        Ok(if place.replace(value).is_none() { Put::New } else { Put::Again })
+    }
+
+    fn put_bucket(
+        &mut self,
+        preset: &Preset,
+        le: Option<&str>,
+        value: f64,
+    ) -> Result<Put, Unknown> {
+        let bound = bound_ms(preset, le)?;
+        match self.within.binary_search_by(|(known, _)| known.total_cmp(&bound)) {
+            // `le="1"` beside `le="1.0"`: two client libraries in one instance.
+            Ok(at) => self.within[at].1 += value,
+            Err(at) => self.within.insert(at, (bound, value)),
+        }
+        Ok(Put::New)
+    }
+
+    /// When this instance was last heard of, in Unix seconds.
+    pub(super) fn heard_at(&self) -> Option<f64> {
+        let times = [self.sampled_at, self.scraped_at];
+        match self.requests {
+            Some(_) => self.sampled_at,
+            None => times.into_iter().flatten().reduce(f64::max),
+        }
+        .filter(|at| at.is_finite())
+    }
+
+    pub(super) const fn has_served(&self) -> bool {
+        self.requests.is_some()
+    }
+
+    /// Returns `requests, errors, slower than bound 1, …`.
+    ///
+    /// # Errors
+    /// A value that is no count, requests without a status, or a bucket that is not there.
+    pub(super) fn counters(
+        &self,
+        preset: &Preset,
+        name: &str,
+        bounds_ms: &[f64],
+    ) -> Result<Counters, Unknown> {
+        let of = preset.requests;
+        if self.untold {
+            let labels = preset.status.join(" or ");
+            return Err(shape(&format!(
+                "{of} of {name} has no label {labels} that tells failed requests"
+            )));
+        }
+        let count = |value: f64, of: &str| {
+            let counts = value.is_finite() && value >= 0.0;
+            if counts {
+                Ok(value)
+            } else {
+                Err(Unknown::NotANumber { of: format!("{of} of {name}") })
+            }
+        };
+        let requests = count(self.requests.unwrap_or(0.0), of)?;
+        // Nothing has failed yet: there is no such series before the first failure.
+        let errors = count(self.errors.unwrap_or(0.0), of)?;
+        let mut row = vec![requests, errors];
+        let bucket = preset.histogram.map_or("", |histogram| histogram.bucket);
+        for bound in bounds_ms {
+            let slower = if requests > 0.0 { self.slower(bucket, name, *bound)? } else { 0.0 };
+            row.push(count(slower, bucket)?);
+        }
+        Ok(Counters(row))
+    }
+
+    fn slower(&self, bucket: &str, name: &str, bound_ms: f64) -> Result<f64, Unknown> {
+        let Some((last, all)) = self.within.last() else {
+            return Err(Unknown::NoData { arm: format!("{name}: no series of {bucket}") });
+        };
+        let near = |(known, _): &&(f64, f64)| (known - bound_ms).abs() <= BOUND_TOLERANCE_MS;
+        match self.within.iter().find(near) {
+            Some((_, within)) if last.is_infinite() && !within.is_nan() => {
+                Ok(if all.is_nan() { f64::NAN } else { (all - within).max(0.0) })
+            }
+            Some((_, within)) if within.is_nan() => Ok(f64::NAN),
+            Some(_) => Err(shape(&format!("{bucket} of {name} has no bucket le=\"+Inf\""))),
+            None => {
+                Err(shape(&format!("{bucket} of {name} has no bucket at {bound_ms} ms any more")))
+            }
+        }
+    }
+}
+
+/// Returns a bucket's bound in milliseconds.
+pub(super) fn bound_ms(preset: &Preset, le: Option<&str>) -> Result<f64, Unknown> {
+    let le = le.and_then(|le| le.parse::<f64>().ok()).filter(|le| !le.is_nan());
+    match (le, preset.histogram) {
+        (Some(le), Some(histogram)) => Ok(histogram.unit.to_ms(le)),
+        (_, None) | (None, Some(_)) => Err(shape("a bucket's le is no number")),
+    }
+}
+
+const fn part_of(preset: &Preset, part: Part) -> &'static str {
+    match part {
+        Part::Requests | Part::Errors | Part::SampledAt | Part::Untold => preset.requests,
+        Part::Within => match preset.histogram {
+            Some(histogram) => histogram.bucket,
+            None => preset.requests,
+        },
+        Part::ScrapedAt => "up",
+    }
+}
+
+fn shape(what: &str) -> Unknown {
+    QueryError::Shape(what.to_owned()).into()
+}

@@ -1,0 +1,18 @@
+//! Evidence through a real Prometheus, and the faults that a real one does not show on demand.
+//!
+//! The Prometheus is Debian's (`.ci/install-prometheus`). It scrapes recorded expositions, which a
+//! small server of the tests hands out and changes, or remembers a past that the tests make up.
+
+mod server;
+
+mod real;
+
+mod reading;
+
+mod presets;
+
+mod past;
+
+mod faults;
+
+mod login;
