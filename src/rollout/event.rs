@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Because, End, Phase, State, VerdictSeen};
+use super::{Because, End, Phase, State};
 use crate::analysis::VerdictWord;
 use crate::plan::Plan;
 use crate::share::Share;
@@ -80,7 +80,7 @@ pub fn between(
         let message = format!("{} goes through {}", plan.release.name, steps.join(", "));
         told.tell(EventName::PromotionStarted, None, message);
     }
-    told.verdict(before.and_then(|state| state.verdict), after);
+    told.verdict(before, after);
     if before.is_none_or(|state| state.stages_passed < after.stages_passed)
         && after.stages_passed > 0
     {
@@ -107,20 +107,21 @@ impl Telling<'_> {
         self.events.push(Event { event, at: self.now, stage, share, message: message.into() });
     }
 
-    fn verdict(&mut self, before: Option<VerdictSeen>, after: &State) {
+    /// It is of the stage in which it was looked, which may have been left for it.
+    fn verdict(&mut self, before: Option<&State>, after: &State) {
         let Some(seen) = after.verdict else { return };
+        let stage = before.and_then(State::stage).or_else(|| after.stage());
+        let before = before.and_then(|state| state.verdict);
         let lost_before = before.is_some_and(|seen| seen.evidence_lost);
         match (lost_before, seen.evidence_lost) {
-            (false, true) => {
-                self.tell(EventName::EvidenceLost, after.stage(), "evidence is missing");
-            }
-            (true, false) => self.tell(EventName::EvidenceBack, after.stage(), "evidence is back"),
+            (false, true) => self.tell(EventName::EvidenceLost, stage, "evidence is missing"),
+            (true, false) => self.tell(EventName::EvidenceBack, stage, "evidence is back"),
             (false, false) | (true, true) => {}
         }
         let word_before = before.map_or(VerdictWord::Unknown, |seen| seen.word);
         if word_before != seen.word {
             let message = format!("from {word_before} to {}", seen.word);
-            self.tell(EventName::VerdictChanged, after.stage(), message);
+            self.tell(EventName::VerdictChanged, stage, message);
         }
     }
 
@@ -130,11 +131,13 @@ impl Telling<'_> {
             Phase::Preparing | Phase::RollingBack => {}
             Phase::Shifting { stage } => self.asked(*stage),
             Phase::Holding { stage, clock } => {
-                let (was_here, stood) = match before {
-                    Some(Phase::Holding { stage: old, clock }) => {
-                        (old == stage, clock.standing_since.is_some())
-                    }
-                    _ => (false, false),
+                let (was_here, stood, asked) = match before {
+                    Some(Phase::Holding { stage: old, clock }) => (
+                        old == stage,
+                        clock.standing_since.is_some(),
+                        clock.approval_asked.is_some(),
+                    ),
+                    _ => (false, false, false),
                 };
                 if !was_here {
                     if !matches!(before, Some(Phase::Shifting { stage: old }) if old == stage) {
@@ -142,8 +145,11 @@ impl Telling<'_> {
                     }
                     self.tell(EventName::ShareSeen, Some(*stage), "the share is seen");
                 }
-                if clock.standing_since.is_some() && !stood {
+                let stands_now = clock.standing_since.is_some() && !stood;
+                if stands_now {
                     self.tell(EventName::StageHeld, Some(*stage), "its clock stands");
+                }
+                if stands_now || (clock.approval_asked.is_some() && !asked) {
                     self.tell(EventName::HumanRequested, Some(*stage), "a person must answer");
                 }
             }

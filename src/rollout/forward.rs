@@ -19,6 +19,8 @@ use crate::share::Share;
 const FIGHT_RESETS: usize = 3;
 /// … within so long are a fight.
 const FIGHT_WINDOW: TimeDelta = TimeDelta::minutes(10);
+/// What a judge would say of a hold or an approval that ran out.
+const NOBODY_ANSWERED: &str = "nobody_answered";
 
 pub(super) fn wait(plan: &Plan, mut state: State, seen: &Observation) -> Decision {
     if let Some(until) = plan.frozen_until(seen.now) {
@@ -35,11 +37,10 @@ pub(super) fn prepare(plan: &Plan, mut state: State, seen: &Observation) -> Deci
         if let Some(waiting) = held_by_person(plan, seen) {
             return stay_or_expire(plan, state, seen, waiting);
         }
-        state.judging_since = Some(seen.now);
         state.enter(Phase::Shifting { stage: 0 }, seen.now);
         return shift(plan, state, seen, 0);
     }
-    let until = after(state.since, plan.prepare_deadline);
+    let until = after(resumed(&state, seen), plan.prepare_deadline);
     let trouble = candidate.and_then(|candidate| candidate.trouble.as_ref());
     if seen.now >= until || trouble.is_some_and(|trouble| trouble.gave_up) {
         return condemn_or_park(plan, state, not_ready(candidate), seen);
@@ -57,9 +58,14 @@ pub(super) fn shift(plan: &Plan, mut state: State, seen: &Observation, stage: us
     if let Some(because) = condemned(plan, &mut state, seen, stage) {
         return condemn_or_park(plan, state, because, seen);
     }
-    let until = after(state.since, asked.deadline);
+    state.judging_since.get_or_insert(seen.now);
+    let person = held_by_person(plan, seen);
+    let (until, word) = match person.as_ref().and_then(|hold| hold.until) {
+        Some(until) => (until, NOBODY_ANSWERED),
+        None => (after(resumed(&state, seen), asked.deadline), "share_not_seen"),
+    };
     if seen.now >= until {
-        let why = vec![Unknown::Judge { word: "share_not_seen".into() }];
+        let why = vec![Unknown::Judge { word: word.into() }];
         return condemn_or_park(plan, state, Because::NoProof(why), seen);
     }
     let Some(world) = &seen.world else {
@@ -72,8 +78,8 @@ pub(super) fn shift(plan: &Plan, mut state: State, seen: &Observation, stage: us
     }
     let raises = world.share.is_none_or(|share| share < asked.share);
     if !raises || world.candidate.as_ref().is_some_and(|c| fits(c, asked.share)) {
-        if raises && let Some(waiting) = held_by_person(plan, seen) {
-            return stay_or_expire(plan, state, seen, waiting);
+        if raises && let Some(waiting) = person {
+            return stay(state, waiting);
         }
         let waiting = Waiting::until(format!("{} to be seen", asked.share), until);
         return Decision { state, effects: vec![Effect::SetShare { share: asked.share }], waiting };
@@ -96,22 +102,22 @@ pub(super) fn hold(
     if let Some(share) = seen.world.as_ref().and_then(|world| world.share)
         && share != asked.share
     {
-        return moved_by_somebody(plan, state, seen, stage);
+        return moved_by_somebody(plan, state, seen, stage, share.min(asked.share));
     }
     let passed_on = passes(plan, seen);
     let passed = passed_on.is_some();
     let over = clock.held(seen.now) >= asked.hold;
     let unapproved = asked.approval && !seen.asks.approved.contains_key(&stage);
     let person = held_by_person(plan, seen);
-    let stands =
-        person.is_some() || (unapproved && over && (passed || clock.standing_since.is_some()));
-    clock.stand(stands, seen.now);
+    let to_approve = unapproved && over && (passed || clock.approval_asked.is_some());
+    clock.approval_asked =
+        (to_approve && person.is_none()).then(|| clock.approval_asked.unwrap_or(seen.now));
+    clock.stand(person.is_some() || clock.approval_asked.is_some(), seen.now);
     state.phase = Phase::Holding { stage, clock: clock.clone() };
     if let Some(waiting) = person {
         return stay_or_expire(plan, state, seen, waiting);
     }
-    if stands {
-        let asked_since = clock.standing_since.unwrap_or(seen.now);
+    if let Some(asked_since) = clock.approval_asked {
         let until = after(asked_since, plan.approval_timeout);
         let waiting = Waiting::person(format!("approval of stage {}", stage + 1), Some(until));
         return stay_or_expire(plan, state, seen, waiting);
@@ -207,7 +213,7 @@ pub(super) fn stay_parked(
     };
     let waiting = Waiting::person(for_what, (!irreversible).then_some(until));
     let seen_share = seen.world.as_ref().and_then(|world| world.share);
-    let effects = if seen_share.is_none_or(|seen| seen > share) {
+    let effects = if seen_share.map_or(share.is_zero(), |seen| seen > share) {
         vec![Effect::SetShare { share }] // parked, it may lose share but never gain it
     } else {
         Vec::new()
@@ -319,6 +325,11 @@ fn held_by_person(plan: &Plan, seen: &Observation) -> Option<Waiting> {
     Some(Waiting::person(format!("{} to resume (it was held)", hold.by), Some(until)))
 }
 
+/// Returns from when a phase's deadline counts: a hold stops it, and it begins anew with the resume.
+fn resumed(state: &State, seen: &Observation) -> DateTime<Utc> {
+    seen.asks.resume.as_ref().map_or(state.since, |resume| resume.at.max(state.since))
+}
+
 fn not_ready(candidate: Option<&Workload>) -> Because {
     match candidate.and_then(|candidate| candidate.trouble.as_ref()) {
         Some(trouble) if trouble.its_own => {
@@ -387,7 +398,7 @@ fn keep_candidate(
 /// A person's hold or a pending approval has a limit; past it, it ends as a deadline does.
 fn stay_or_expire(plan: &Plan, state: State, seen: &Observation, waiting: Waiting) -> Decision {
     if waiting.until.is_some_and(|until| seen.now >= until) {
-        let why = vec![Unknown::Judge { word: "nobody_answered".into() }];
+        let why = vec![Unknown::Judge { word: NOBODY_ANSWERED.into() }];
         return condemn_or_park(plan, state, Because::NoProof(why), seen);
     }
     stay(state, waiting)
@@ -415,12 +426,19 @@ fn unproven(
 }
 
 /// Somebody else moved the share: it is asked for again, and the hold begins anew; but never a tug
-/// of war.
-fn moved_by_somebody(plan: &Plan, mut state: State, seen: &Observation, stage: usize) -> Decision {
+/// of war. What can't be undone keeps what it has then, all else goes to 0.
+fn moved_by_somebody(
+    plan: &Plan,
+    mut state: State,
+    seen: &Observation,
+    stage: usize,
+    left: Share,
+) -> Decision {
     state.resets.retain(|at| seen.now - *at < FIGHT_WINDOW);
     state.resets.push(seen.now);
     if state.resets.len() >= FIGHT_RESETS {
-        let (share, why) = (Share::ZERO, ParkedBecause::Fight);
+        let share = if plan.release.irreversible { left } else { Share::ZERO };
+        let why = ParkedBecause::Fight;
         state.enter(Phase::Parked { stage, share, why: why.clone() }, seen.now);
         return stay_parked(plan, state, seen, stage, share, &why);
     }
