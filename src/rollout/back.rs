@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::result::share_of;
 use super::step::{Decision, Waiting, after};
 use super::{Because, Effect, End, Observation, ParkedBecause, Phase, State, WayBack, World};
 use crate::plan::Plan;
@@ -41,8 +42,10 @@ pub(super) fn condemn_or_park(
         condemn(&mut state, because, seen.now);
         return roll_back(plan, state, seen);
     }
-    let stage = state.stage().unwrap_or(0);
-    let share = seen.world.as_ref().and_then(|world| world.share).unwrap_or(Share::ZERO);
+    let last = if state.phase == Phase::Adopting { plan.stages.len().saturating_sub(1) } else { 0 };
+    let stage = state.stage().unwrap_or(last);
+    let seen_share = seen.world.as_ref().and_then(|world| world.share);
+    let share = seen_share.unwrap_or_else(|| share_of(plan, &state));
     let why = ParkedBecause::Irreversible(because);
     state.enter(Phase::Parked { stage, share, why }, seen.now);
     let waiting = Waiting::person(
@@ -71,7 +74,7 @@ pub(super) fn roll_back(plan: &Plan, mut state: State, seen: &Observation) -> De
     };
     let since = state.back.as_ref().map_or(state.since, |back| back.decided);
     if let Some(back) = state.back.as_mut() {
-        back.safe = None; // somebody moved it again
+        (back.safe, back.drained) = (None, None); // somebody moved it again
         back.ineffective |= seen.now >= after(back.decided, INEFFECTIVE_AFTER);
     }
     let waiting = Waiting::until(for_what, after(since, INEFFECTIVE_AFTER));

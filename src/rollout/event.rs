@@ -107,16 +107,14 @@ impl Telling<'_> {
         self.events.push(Event { event, at: self.now, stage, share, message: message.into() });
     }
 
-    /// A verdict speaks of the stage in which it was found, which it may have ended.
+    /// It is of the stage in which it was looked, which may have been left for it.
     fn verdict(&mut self, before: Option<&State>, after: &State) {
         let Some(seen) = after.verdict else { return };
-        let stage = before.unwrap_or(after).stage();
+        let stage = before.and_then(State::stage).or_else(|| after.stage());
         let before = before.and_then(|state| state.verdict);
         let lost_before = before.is_some_and(|seen| seen.evidence_lost);
         match (lost_before, seen.evidence_lost) {
-            (false, true) => {
-                self.tell(EventName::EvidenceLost, stage, "evidence is missing");
-            }
+            (false, true) => self.tell(EventName::EvidenceLost, stage, "evidence is missing"),
             (true, false) => self.tell(EventName::EvidenceBack, stage, "evidence is back"),
             (false, false) | (true, true) => {}
         }
@@ -133,11 +131,13 @@ impl Telling<'_> {
             Phase::Preparing | Phase::RollingBack => {}
             Phase::Shifting { stage } => self.asked(*stage),
             Phase::Holding { stage, clock } => {
-                let (was_here, stood) = match before {
-                    Some(Phase::Holding { stage: old, clock }) => {
-                        (old == stage, clock.standing_since.is_some())
-                    }
-                    _ => (false, false),
+                let (was_here, stood, asked) = match before {
+                    Some(Phase::Holding { stage: old, clock }) => (
+                        old == stage,
+                        clock.standing_since.is_some(),
+                        clock.approval_asked.is_some(),
+                    ),
+                    _ => (false, false, false),
                 };
                 if !was_here {
                     if !matches!(before, Some(Phase::Shifting { stage: old }) if old == stage) {
@@ -145,8 +145,11 @@ impl Telling<'_> {
                     }
                     self.tell(EventName::ShareSeen, Some(*stage), "the share is seen");
                 }
-                if clock.standing_since.is_some() && !stood {
+                let stands_now = clock.standing_since.is_some() && !stood;
+                if stands_now {
                     self.tell(EventName::StageHeld, Some(*stage), "its clock stands");
+                }
+                if stands_now || (clock.approval_asked.is_some() && !asked) {
                     self.tell(EventName::HumanRequested, Some(*stage), "a person must answer");
                 }
             }
@@ -211,7 +214,7 @@ impl Telling<'_> {
             let message = "the share is not seen at 0 %: the gate goes on trying".to_owned();
             events.push((EventName::RollbackIneffective, message));
         }
-        if back.safe.is_some() && was.is_none_or(|was| was.safe.is_none()) {
+        if back.safe.is_some() && !was.is_some_and(|was| was.safe.is_some()) {
             let message = format!("stable serves everything ({})", self.plan.stable.name);
             events.push((EventName::RollbackVerified, message));
         }

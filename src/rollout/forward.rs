@@ -2,12 +2,15 @@
 
 use super::adopt::start_adopting;
 use super::back::condemn_or_park;
-use super::look::{condemned, held_by_person};
+use super::look::{condemned, held_by_person, resumed};
 use super::step::{Decision, Waiting, after};
 use super::{Because, Effect, Observation, Phase, StageClock, State, Workload, World};
 use crate::analysis::{Cause, Unknown};
 use crate::plan::Plan;
 use crate::share::Share;
+
+/// What a judge would say of a hold or an approval that ran out.
+pub(super) const NOBODY_ANSWERED: &str = "nobody_answered";
 
 pub(super) fn wait(plan: &Plan, mut state: State, seen: &Observation) -> Decision {
     if let Some(until) = plan.frozen_until(seen.now) {
@@ -24,11 +27,10 @@ pub(super) fn prepare(plan: &Plan, mut state: State, seen: &Observation) -> Deci
         if let Some(waiting) = held_by_person(plan, seen) {
             return stay_or_expire(plan, state, seen, waiting);
         }
-        state.judging_since = Some(seen.now);
         state.enter(Phase::Shifting { stage: 0 }, seen.now);
         return shift(plan, state, seen, 0);
     }
-    let until = after(state.since, plan.prepare_deadline);
+    let until = after(resumed(&state, seen), plan.prepare_deadline);
     let trouble = candidate.and_then(|candidate| candidate.trouble.as_ref());
     if seen.now >= until || trouble.is_some_and(|trouble| trouble.gave_up) {
         return condemn_or_park(plan, state, not_ready(candidate), seen);
@@ -46,9 +48,14 @@ pub(super) fn shift(plan: &Plan, mut state: State, seen: &Observation, stage: us
     if let Some(because) = condemned(plan, &mut state, seen, stage) {
         return condemn_or_park(plan, state, because, seen);
     }
-    let until = after(state.since, asked.deadline);
+    state.judging_since.get_or_insert(seen.now);
+    let person = held_by_person(plan, seen);
+    let (until, word) = match person.as_ref().and_then(|hold| hold.until) {
+        Some(until) => (until, NOBODY_ANSWERED),
+        None => (after(resumed(&state, seen), asked.deadline), "share_not_seen"),
+    };
     if seen.now >= until {
-        let why = vec![Unknown::Judge { word: "share_not_seen".into() }];
+        let why = vec![Unknown::Judge { word: word.into() }];
         return condemn_or_park(plan, state, Because::NoProof(why), seen);
     }
     let Some(world) = &seen.world else {
@@ -57,12 +64,12 @@ pub(super) fn shift(plan: &Plan, mut state: State, seen: &Observation, stage: us
     if world.share == Some(asked.share) {
         state.share_seen = Some(seen.now);
         state.enter(Phase::Holding { stage, clock: StageClock::start(seen.now) }, seen.now);
-        return stay(state, Waiting::until("the hold to be over", after(seen.now, asked.hold)));
+        return stay(state, Waiting::until("evidence", after(seen.now, asked.deadline)));
     }
     let raises = world.share.is_none_or(|share| share < asked.share);
     if !raises || world.candidate.as_ref().is_some_and(|c| fits(c, asked.share)) {
-        if raises && let Some(waiting) = held_by_person(plan, seen) {
-            return stay_or_expire(plan, state, seen, waiting);
+        if raises && let Some(waiting) = person {
+            return stay(state, waiting);
         }
         let waiting = Waiting::until(format!("{} to be seen", asked.share), until);
         return Decision { state, effects: vec![Effect::SetShare { share: asked.share }], waiting };
@@ -115,7 +122,7 @@ pub(super) fn stay_or_expire(
     waiting: Waiting,
 ) -> Decision {
     if waiting.until.is_some_and(|until| seen.now >= until) {
-        let why = vec![Unknown::Judge { word: "nobody_answered".into() }];
+        let why = vec![Unknown::Judge { word: NOBODY_ANSWERED.into() }];
         return condemn_or_park(plan, state, Because::NoProof(why), seen);
     }
     stay(state, waiting)

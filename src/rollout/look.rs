@@ -1,5 +1,7 @@
 //! What one look says: must it go back, may it go on, does a person hold it.
 
+use chrono::{DateTime, Utc};
+
 use super::step::{Waiting, after};
 use super::{Because, Observation, State, WouldHave};
 use crate::analysis::{Cause, JudgedOn, Unknown, Verdict};
@@ -50,6 +52,11 @@ pub(super) fn held_by_person(plan: &Plan, seen: &Observation) -> Option<Waiting>
     let hold = seen.asks.held()?;
     let until = after(hold.at, plan.hold_max);
     Some(Waiting::person(format!("{} to resume (it was held)", hold.by), Some(until)))
+}
+
+/// Returns from when a phase's deadline counts: a hold stops it, and it begins anew with the resume.
+pub(super) fn resumed(state: &State, seen: &Observation) -> DateTime<Utc> {
+    seen.asks.resume.as_ref().map_or(state.since, |resume| resume.at.max(state.since))
 }
 
 pub(super) fn reasons(seen: &Observation) -> Vec<Unknown> {

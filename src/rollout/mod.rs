@@ -197,6 +197,9 @@ pub struct StageClock {
     /// Milliseconds for which it stood, up to `standing_since`.
     pub stood_ms: i64,
     pub standing_since: Option<DateTime<Utc>>,
+    /// Since when a person is asked to approve; begins anew after a hold.
+    #[serde(default)]
+    pub approval_asked: Option<DateTime<Utc>>,
 }
 
 impl State {
@@ -262,7 +265,7 @@ impl Asks {
 
 impl StageClock {
     pub(crate) const fn start(now: DateTime<Utc>) -> Self {
-        Self { since: now, stood_ms: 0, standing_since: None }
+        Self { since: now, stood_ms: 0, standing_since: None, approval_asked: None }
     }
 
     /// Lets the clock stand or go on.
@@ -288,3 +291,6 @@ impl StageClock {
 
 #[cfg(test)]
 mod storm;
+
+#[cfg(test)]
+mod tests;

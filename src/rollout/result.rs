@@ -71,7 +71,7 @@ pub struct WouldHaveEnded {
 /// Returns how a promotion has ended, or would if it ended now as it stands (`inconclusive`).
 #[must_use]
 pub fn outcome(plan: &Plan, state: &State, now: DateTime<Utc>) -> Outcome {
-    let (result, exit_code, traffic) = words(state);
+    let (result, exit_code, traffic) = words(plan, state);
     let decided = state.back.as_ref().map(|back| back.decided);
     let ms = |from: DateTime<Utc>, to: DateTime<Utc>| (to - from).num_milliseconds().max(0);
     let back = state.back.as_ref();
@@ -85,7 +85,7 @@ pub fn outcome(plan: &Plan, state: &State, now: DateTime<Utc>) -> Outcome {
             _ => plan.stable.name.clone(),
         },
         candidate_revision: plan.release.name.clone(),
-        final_share: final_share(plan, state),
+        final_share: share_of(plan, state),
         stages_passed: state.stages_passed,
         detected_after_s: match (decided, state.share_seen) {
             (Some(decided), Some(seen)) => Some(ms(seen, decided) as f64 / 1000.0),
@@ -110,7 +110,7 @@ pub fn outcome(plan: &Plan, state: &State, now: DateTime<Utc>) -> Outcome {
     }
 }
 
-const fn words(state: &State) -> (ResultWord, u8, TrafficIs) {
+fn words(plan: &Plan, state: &State) -> (ResultWord, u8, TrafficIs) {
     match (&state.phase, &state.back) {
         (Phase::Ended { end: End::Promoted }, _) => (ResultWord::Promoted, 0, TrafficIs::Safe),
         (Phase::Ended { end: End::AdoptionStuck }, _) => {
@@ -128,11 +128,15 @@ const fn words(state: &State) -> (ResultWord, u8, TrafficIs) {
             (result, code, TrafficIs::Safe)
         }
         (_, Some(_)) => (ResultWord::Error, 6, TrafficIs::Unknown),
+        (_, None) if share_of(plan, state).is_zero() => {
+            (ResultWord::Inconclusive, 5, TrafficIs::Safe)
+        }
         (_, None) => (ResultWord::Inconclusive, 5, TrafficIs::Candidate),
     }
 }
 
-fn final_share(plan: &Plan, state: &State) -> Share {
+/// Returns the share that the candidate has, as far as what the gate asked for is done.
+pub(super) fn share_of(plan: &Plan, state: &State) -> Share {
     match (&state.phase, &state.back) {
         (Phase::Ended { end: End::Promoted | End::AdoptionStuck }, _) => Share::FULL,
         (Phase::Ended { end: End::RolledBack }, _) | (_, Some(_)) => Share::ZERO,

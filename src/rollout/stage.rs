@@ -35,22 +35,22 @@ pub(super) fn hold(
     if let Some(share) = seen.world.as_ref().and_then(|world| world.share)
         && share != asked.share
     {
-        return moved_by_somebody(plan, state, seen, stage);
+        return moved_by_somebody(plan, state, seen, stage, share.min(asked.share));
     }
     let passed_on = passes(plan, seen);
     let passed = passed_on.is_some();
     let over = clock.held(seen.now) >= asked.hold;
     let unapproved = asked.approval && !seen.asks.approved.contains_key(&stage);
     let person = held_by_person(plan, seen);
-    let stands =
-        person.is_some() || (unapproved && over && (passed || clock.standing_since.is_some()));
-    clock.stand(stands, seen.now);
+    let to_approve = unapproved && over && (passed || clock.approval_asked.is_some());
+    clock.approval_asked =
+        (to_approve && person.is_none()).then(|| clock.approval_asked.unwrap_or(seen.now));
+    clock.stand(person.is_some() || clock.approval_asked.is_some(), seen.now);
     state.phase = Phase::Holding { stage, clock: clock.clone() };
     if let Some(waiting) = person {
         return stay_or_expire(plan, state, seen, waiting);
     }
-    if stands {
-        let asked_since = clock.standing_since.unwrap_or(seen.now);
+    if let Some(asked_since) = clock.approval_asked {
         let until = after(asked_since, plan.approval_timeout);
         let waiting = Waiting::person(format!("approval of stage {}", stage + 1), Some(until));
         return stay_or_expire(plan, state, seen, waiting);
@@ -146,7 +146,7 @@ pub(super) fn stay_parked(
     };
     let waiting = Waiting::person(for_what, (!irreversible).then_some(until));
     let seen_share = seen.world.as_ref().and_then(|world| world.share);
-    let effects = if seen_share.is_none_or(|seen| seen > share) {
+    let effects = if seen_share.map_or(share.is_zero(), |seen| seen > share) {
         vec![Effect::SetShare { share }] // parked, it may lose share but never gain it
     } else {
         Vec::new()
@@ -192,12 +192,19 @@ fn unproven(
 }
 
 /// Somebody else moved the share: it is asked for again, and the hold begins anew; but never a tug
-/// of war.
-fn moved_by_somebody(plan: &Plan, mut state: State, seen: &Observation, stage: usize) -> Decision {
+/// of war. What can't be undone keeps what it has then, all else goes to 0.
+fn moved_by_somebody(
+    plan: &Plan,
+    mut state: State,
+    seen: &Observation,
+    stage: usize,
+    left: Share,
+) -> Decision {
     state.resets.retain(|at| seen.now - *at < FIGHT_WINDOW);
     state.resets.push(seen.now);
     if state.resets.len() >= FIGHT_RESETS {
-        let (share, why) = (Share::ZERO, ParkedBecause::Fight);
+        let share = if plan.release.irreversible { left } else { Share::ZERO };
+        let why = ParkedBecause::Fight;
         state.enter(Phase::Parked { stage, share, why: why.clone() }, seen.now);
         return stay_parked(plan, state, seen, stage, share, &why);
     }
