@@ -37,7 +37,9 @@ pub struct Promotion {
     /// `false` until the first decision is recorded.
     begun: bool,
     next_look: Option<DateTime<Utc>>,
-    /// The newest effect and what became of it: a repetition is no news.
+    /// The effects of the newest decision that was recorded: a repetition is no news.
+    wanted: Vec<Effect>,
+    /// The newest effect and what became of it: nor is that.
     done: Option<(Effect, Option<String>)>,
     refused: Option<String>,
 }
@@ -76,6 +78,7 @@ impl Promotion {
             judge,
             begun: false,
             next_look: None,
+            wanted: Vec::new(),
             done: None,
             refused: None,
         })
@@ -85,7 +88,17 @@ impl Promotion {
     #[must_use]
     pub fn resume(folded: Folded) -> Self {
         let Folded { id, plan, state, judge, .. } = folded;
-        Self { id, plan, state, judge, begun: true, next_look: None, done: None, refused: None }
+        Self {
+            id,
+            plan,
+            state,
+            judge,
+            begun: true,
+            next_look: None,
+            wanted: Vec::new(),
+            done: None,
+            refused: None,
+        }
     }
 
     /// Runs it to its end.
@@ -155,7 +168,7 @@ impl Promotion {
     /// Records what must be on disk before anything is done: forward what was seen and what was
     /// decided, on the way back only the decision.
     async fn record_first<H: History>(
-        &self,
+        &mut self,
         history: &mut H,
         now: DateTime<Utc>,
         observed: &Option<Record>,
@@ -165,7 +178,7 @@ impl Promotion {
         if !back && let Some(observed) = observed.clone() {
             history.record(now, observed, Urgency::First).await?;
         }
-        if self.begun && self.state == decision.state && decision.effects.is_empty() {
+        if self.begun && self.state == decision.state && self.wanted == decision.effects {
             return Ok(());
         }
         let record = Record::Decided {
@@ -173,7 +186,9 @@ impl Promotion {
             effects: decision.effects.clone(),
             waiting: decision.waiting.clone(),
         };
-        history.record(now, record, if back { Urgency::WayBack } else { Urgency::First }).await
+        history.record(now, record, if back { Urgency::WayBack } else { Urgency::First }).await?;
+        self.wanted.clone_from(&decision.effects);
+        Ok(())
     }
 
     async fn act<P: Platform, E, C, H: History>(

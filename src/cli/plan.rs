@@ -82,7 +82,9 @@ pub(crate) fn of_file(
     let stable = release_of(app, &app.stable)?;
     let release = release_of(app, release)?;
     let target = format!("local/{}", app.name);
-    Ok(Plan::new(&policy, source, target, stable, release, LOCAL_DEFAULTS))
+    let mut plan = Plan::new(&policy, source, target, stable, release, LOCAL_DEFAULTS);
+    plan.health_check = app.health_check().or(plan.health_check);
+    Ok(plan)
 }
 
 /// Returns the policy that goes before the app's own, or stands in for it; `None`: the app's own,
