@@ -3,6 +3,9 @@
 //! The Prometheus is Debian's (`.ci/install-prometheus`). It scrapes recorded expositions, which a
 //! small server of the tests hands out and changes, or remembers a past that the tests make up.
 
+#![expect(clippy::unwrap_used, reason = "what can't be set up fails the test")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+
 mod server;
 
 mod real;

@@ -219,7 +219,7 @@ fn spacings(series: &Series) -> Vec<f64> {
 
 /// Leaves at most [`BOUNDS_MAX`] bounds: the nearest at or below and at or above each limit, the first and the
 /// last, and of the others every nth.
-fn thinned(bounds: &[f64], limits_ms: &[f64]) -> Vec<f64> {
+pub(super) fn thinned(bounds: &[f64], limits_ms: &[f64]) -> Vec<f64> {
     if bounds.len() <= BOUNDS_MAX {
         return bounds.to_vec();
     }

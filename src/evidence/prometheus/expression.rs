@@ -1,6 +1,6 @@
 //! What is asked, in PromQL.
 //!
-//! All parts of a look are joined by `or` into one query, each marked by the label [`PART`]:
+//! All parts of a look are joined by `or` into one query, each marked by the label `gate`:
 //!
 //! ```text
 //!    label_replace(sum by (instance) (http_requests_total{…}), "gate", "baseline requests", "", "")
@@ -203,7 +203,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// A regular expression (RE2) that matches this text only.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_ascii_punctuation() && c != '_' && c != '-' && c != ':' {

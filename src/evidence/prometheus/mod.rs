@@ -16,7 +16,7 @@
 //! | [`source`] | one question, one bounded answer |
 //! | [`answer`] | what the server says, and why it may say nothing |
 //! | [`expression`] | what is asked, in PromQL |
-//! | [`table`] | series to counters of instances |
+//! | `table` | series to counters of instances |
 //! | [`reader`] | looks: fresh samples, one question at a time, a dead source costs one question |
 //! | [`before`] | before the promotion: bounds, the scrape interval, hours of history |
 //! | [`evidence`] | the platform's own evidence with these counters in it |
@@ -65,3 +65,6 @@ pub const STALE: Duration = Duration::from_secs(60);
 
 /// The slowest scrapes that evidence can be made of (rules of the judge: slowest source).
 pub const SCRAPE_INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

@@ -73,7 +73,8 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
-    /// Returns the source that a policy names; `None` if it names none, so the platform's own counts.
+    /// Returns the source that a policy names by a URL; `None` if it names none, or the platform's own
+    /// (`proxy`, `metrics`).
     ///
     /// `instance` is the label that the platform knows its instances by; `None`: the preset's.
     ///
@@ -84,11 +85,12 @@ impl Source {
         instance: Option<&str>,
         credentials: &Credentials,
     ) -> Result<Option<Self>, Refusal> {
-        let Some(url) = &policy.source else {
-            return match (&policy.preset, policy.queries.is_empty()) {
-                (None, true) => Ok(None),
-                (Some(_), _) => Err(Refusal::NoSource { what: "preset" }),
-                (None, false) => Err(Refusal::NoSource { what: "queries" }),
+        let url = policy.source.as_ref().filter(|source| source.contains("://"));
+        let Some(url) = url else {
+            return match (&policy.source, &policy.preset, policy.queries.is_empty()) {
+                (_, _, false) => Err(Refusal::NoSource { what: "queries" }),
+                (None, Some(_), true) => Err(Refusal::NoSource { what: "preset" }),
+                (Some(_), _, true) | (None, None, true) => Ok(None),
             };
         };
         let preset = match &policy.preset {
