@@ -188,3 +188,6 @@ fn resolve(stage: StagePolicy) -> Stage {
     let deadline = stage.deadline.unwrap_or_else(|| (hold * DEADLINE_HOLDS).max(DEADLINE_MIN));
     Stage { share: stage.share, hold, deadline, approval: stage.approval }
 }
+
+#[cfg(test)]
+mod tests;

@@ -267,7 +267,7 @@ impl Judge {
                 let (seen, base) = (candidate.error_rate(), baseline.error_rate());
                 reading.fill(Some(seen), Some(ratio * base), Some(base));
                 let excess = candidate.errors() - ratio * base * candidate.requests();
-                relative(look, comparable, reading, excess > 0.0 && excess >= EXCESS_MIN)
+                relative(look, comparable, reading, excess >= EXCESS_MIN)
             }
             Condition::ResponseTimeRatio { quantile, ratio } => {
                 let (seen, base) = (candidate.quantile(quantile), baseline.quantile(quantile));
@@ -318,7 +318,7 @@ impl Judge {
     ) -> Said {
         let (asked, total) = (look.share.fraction(), candidate.requests() + baseline.requests());
         reading.limit = Some(factor * asked);
-        if look.share.is_full() || look.share.is_zero() {
+        if look.share.is_full() {
             return Said::Kept; // there is nothing to divide
         }
         if let Some(reason) = &look.missing {
@@ -342,7 +342,7 @@ impl Judge {
     // ---- passing
 
     fn missing_for_pass(&self, look: &Look, judged_on: JudgedOn) -> Option<Unknown> {
-        let probed = look.probes != PerArm::default() || !self.probes_are_absent();
+        let probed = self.probes.iter().any(|(_, probes)| *probes != PerArm::default());
         let healthy = look.candidate_healthy && look.expected.candidate > 0;
         match judged_on {
             JudgedOn::Health => {
@@ -361,10 +361,6 @@ impl Judge {
                 }
             }
         }
-    }
-
-    fn probes_are_absent(&self) -> bool {
-        self.probes.iter().all(|(_, probes)| probes.candidate.sent == 0)
     }
 }
 
@@ -422,10 +418,10 @@ impl Window<'_> {
         quantile_ms(quantile.fraction(), self.requests(), &self.counts[2..], self.bounds)
     }
 
-    /// Returns the share of requests slower than a limit that has a bound of its own.
+    /// Returns the share of requests slower than a limit that has a bound of its own; there are requests.
     fn slower_share(&self, limit_ms: f64) -> Option<f64> {
         let k = self.bounds.iter().position(|bound| (bound - limit_ms).abs() < 1e-9)?;
-        (self.requests() > 0.0).then(|| self.counts[2 + k] / self.requests())
+        Some(self.counts[2 + k] / self.requests())
     }
 }
 
