@@ -119,6 +119,28 @@ mod tests {
     }
 
     #[test]
+    fn a_window_that_ends_where_it_begins_is_never_over() {
+        let (from, zone) = (FreezeTime::Daily(time(8)), chrono_tz::UTC);
+        let whole = Freeze { from, to: from, zone };
+        check(whole, "2026-11-24T07:59:59Z", Some("2026-11-24T08:00:00Z"));
+        check(whole, "2026-11-24T08:00:00Z", Some("2026-11-25T08:00:00Z"));
+    }
+
+    #[test]
+    fn an_hour_that_a_clock_change_takes_or_doubles_ends_no_freeze_too_early() {
+        let zone = chrono_tz::Europe::Berlin;
+        let half_past_2 = FreezeTime::Daily(NaiveTime::from_hms_opt(2, 30, 0).unwrap());
+        let night = Freeze { from: FreezeTime::Daily(time(22)), to: half_past_2, zone };
+        // 25 Oct: 02:30 comes twice, and it ends the second time
+        check(night, "2026-10-24T23:00:00Z", Some("2026-10-25T01:30:00Z"));
+        // 28 Mar 2027: there is no 02:30
+        let Some(end) = night.end_if_active(at("2027-03-28T00:30:00Z")) else {
+            panic!("not frozen")
+        };
+        assert!(end >= at("2027-03-28T01:00:00Z"), "{end}");
+    }
+
+    #[test]
     fn a_dated_freeze_comes_once() {
         let once = |day, hour| {
             FreezeTime::Once(NaiveDate::from_ymd_opt(2026, 12, day).unwrap().and_time(time(hour)))
