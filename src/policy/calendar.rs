@@ -38,30 +38,27 @@ impl Freeze {
 
 impl FreezeTime {
     fn last_at_or_before(self, moment: NaiveDateTime) -> Option<NaiveDateTime> {
-        match self {
-            Self::Once(at) => (at <= moment).then_some(at),
-            Self::Daily(_) | Self::Weekly(..) => (0..=7)
-                .filter_map(|back| self.on(moment.date().checked_sub_days(Days::new(back))?))
-                .find(|at| *at <= moment),
-        }
+        let back = (0..=7).filter_map(|days| moment.date().checked_sub_days(Days::new(days)));
+        self.on(back).find(|at| *at <= moment)
     }
 
     fn first_after(self, moment: NaiveDateTime) -> Option<NaiveDateTime> {
-        match self {
-            Self::Once(at) => (at > moment).then_some(at),
-            Self::Daily(_) | Self::Weekly(..) => (0..=7)
-                .filter_map(|on| self.on(moment.date().checked_add_days(Days::new(on))?))
-                .find(|at| *at > moment),
-        }
+        let on = (0..=7).filter_map(|days| moment.date().checked_add_days(Days::new(days)));
+        self.on(on).find(|at| *at > moment)
     }
 
-    /// Returns this moment on that day, if it comes on such a day.
-    fn on(self, day: NaiveDate) -> Option<NaiveDateTime> {
-        match self {
-            Self::Once(at) => (at.date() == day).then_some(at),
+    /// Returns this moment on each of those days on which it comes; one with a date comes on its own.
+    fn on(self, days: impl Iterator<Item = NaiveDate>) -> impl Iterator<Item = NaiveDateTime> {
+        let dated = match self {
+            Self::Once(at) => Some(at),
+            Self::Weekly(..) | Self::Daily(_) => None,
+        };
+        let coming_back = days.filter_map(move |day| match self {
+            Self::Once(_) => None,
             Self::Weekly(weekday, time) => (day.weekday() == weekday).then(|| day.and_time(time)),
             Self::Daily(time) => Some(day.and_time(time)),
-        }
+        });
+        dated.into_iter().chain(coming_back)
     }
 }
 
@@ -124,6 +121,9 @@ mod tests {
         let whole = Freeze { from, to: from, zone };
         check(whole, "2026-11-24T07:59:59Z", Some("2026-11-24T08:00:00Z"));
         check(whole, "2026-11-24T08:00:00Z", Some("2026-11-25T08:00:00Z"));
+        let friday = FreezeTime::Weekly(Weekday::Fri, time(8));
+        let whole = Freeze { from: friday, to: friday, zone };
+        check(whole, "2026-11-27T08:00:00Z", Some("2026-12-04T08:00:00Z"));
     }
 
     #[test]
