@@ -213,3 +213,6 @@ pub fn bounds_ms(conditions: &[Condition]) -> Vec<f64> {
     bounds.dedup();
     bounds
 }
+
+#[cfg(test)]
+mod tests;

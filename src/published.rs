@@ -284,3 +284,6 @@ fn sum(arm: &BTreeMap<String, Counters>) -> Vec<f64> {
     }
     sum
 }
+
+#[cfg(test)]
+mod tests;

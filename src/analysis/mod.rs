@@ -303,3 +303,6 @@ pub fn in_unit(condition: &str, value: f64) -> String {
         format!("{value}")
     }
 }
+
+#[cfg(test)]
+mod tests;

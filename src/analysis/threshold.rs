@@ -163,7 +163,7 @@ impl Judge {
     // ---- passing
 
     fn missing_for_pass(&self, look: &Look, judged_on: JudgedOn) -> Option<Unknown> {
-        let probed = look.probes != PerArm::default() || !self.probes_are_absent();
+        let probed = self.probes.iter().any(|(_, probes)| *probes != PerArm::default());
         let healthy = look.candidate_healthy && look.expected.candidate > 0;
         match judged_on {
             JudgedOn::Health => {
@@ -182,10 +182,6 @@ impl Judge {
                 }
             }
         }
-    }
-
-    fn probes_are_absent(&self) -> bool {
-        self.probes.iter().all(|(_, probes)| probes.candidate.sent == 0)
     }
 }
 

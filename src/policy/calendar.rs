@@ -38,30 +38,27 @@ impl Freeze {
 
 impl FreezeTime {
     fn last_at_or_before(self, moment: NaiveDateTime) -> Option<NaiveDateTime> {
-        match self {
-            Self::Once(at) => (at <= moment).then_some(at),
-            Self::Daily(_) | Self::Weekly(..) => (0..=7)
-                .filter_map(|back| self.on(moment.date().checked_sub_days(Days::new(back))?))
-                .find(|at| *at <= moment),
-        }
+        let back = (0..=7).filter_map(|days| moment.date().checked_sub_days(Days::new(days)));
+        self.on(back).find(|at| *at <= moment)
     }
 
     fn first_after(self, moment: NaiveDateTime) -> Option<NaiveDateTime> {
-        match self {
-            Self::Once(at) => (at > moment).then_some(at),
-            Self::Daily(_) | Self::Weekly(..) => (0..=7)
-                .filter_map(|on| self.on(moment.date().checked_add_days(Days::new(on))?))
-                .find(|at| *at > moment),
-        }
+        let on = (0..=7).filter_map(|days| moment.date().checked_add_days(Days::new(days)));
+        self.on(on).find(|at| *at > moment)
     }
 
-    /// Returns this moment on that day, if it comes on such a day.
-    fn on(self, day: NaiveDate) -> Option<NaiveDateTime> {
-        match self {
-            Self::Once(at) => (at.date() == day).then_some(at),
+    /// Returns this moment on each of those days on which it comes; one with a date comes on its own.
+    fn on(self, days: impl Iterator<Item = NaiveDate>) -> impl Iterator<Item = NaiveDateTime> {
+        let dated = match self {
+            Self::Once(at) => Some(at),
+            Self::Weekly(..) | Self::Daily(_) => None,
+        };
+        let coming_back = days.filter_map(move |day| match self {
+            Self::Once(_) => None,
             Self::Weekly(weekday, time) => (day.weekday() == weekday).then(|| day.and_time(time)),
             Self::Daily(time) => Some(day.and_time(time)),
-        }
+        });
+        dated.into_iter().chain(coming_back)
     }
 }
 
@@ -116,6 +113,31 @@ mod tests {
         check(weekend, "2026-11-27T16:00:00Z", Some("2026-11-30T08:00:00Z"));
         check(weekend, "2026-11-29T23:00:00Z", Some("2026-11-30T08:00:00Z"));
         check(weekend, "2026-11-30T08:00:00Z", None);
+    }
+
+    #[test]
+    fn a_window_that_ends_where_it_begins_is_never_over() {
+        let (from, zone) = (FreezeTime::Daily(time(8)), chrono_tz::UTC);
+        let whole = Freeze { from, to: from, zone };
+        check(whole, "2026-11-24T07:59:59Z", Some("2026-11-24T08:00:00Z"));
+        check(whole, "2026-11-24T08:00:00Z", Some("2026-11-25T08:00:00Z"));
+        let friday = FreezeTime::Weekly(Weekday::Fri, time(8));
+        let whole = Freeze { from: friday, to: friday, zone };
+        check(whole, "2026-11-27T08:00:00Z", Some("2026-12-04T08:00:00Z"));
+    }
+
+    #[test]
+    fn an_hour_that_a_clock_change_takes_or_doubles_ends_no_freeze_too_early() {
+        let zone = chrono_tz::Europe::Berlin;
+        let half_past_2 = FreezeTime::Daily(NaiveTime::from_hms_opt(2, 30, 0).unwrap());
+        let night = Freeze { from: FreezeTime::Daily(time(22)), to: half_past_2, zone };
+        // 25 Oct: 02:30 comes twice, and it ends the second time
+        check(night, "2026-10-24T23:00:00Z", Some("2026-10-25T01:30:00Z"));
+        // 28 Mar 2027: there is no 02:30
+        let Some(end) = night.end_if_active(at("2027-03-28T00:30:00Z")) else {
+            panic!("not frozen")
+        };
+        assert!(end >= at("2027-03-28T01:00:00Z"), "{end}");
     }
 
     #[test]

@@ -80,8 +80,7 @@ fn blue_green_shares(notes: &mut Notes, draft: &Draft) {
     };
     if shares != [0, 10_000] {
         let wrong = shares.iter().zip([0, 10_000]).position(|(share, own)| *share != own);
-        let at = wrong.or_else(|| (shares.len() > 2).then_some(2));
-        let at = at.and_then(|n| draft.places.stages.get(n)).unwrap_or(first);
+        let at = draft.places.stages.get(wrong.unwrap_or(2)).unwrap_or(first);
         notes
             .error(at.share.clone(), "blue-green has two stages: 0% and 100%")
             .help("use `strategy: canary` for shares in between");
@@ -149,9 +148,7 @@ fn one_limit_each(notes: &mut Notes, draft: &Draft) {
     for (n, &(condition, at)) in conditions.iter().enumerate() {
         let kind = Kind::of(condition, judge);
         let stricter = conditions.iter().enumerate().find(|&(m, &(other, _))| {
-            m != n
-                && Kind::of(other, judge) == kind
-                && (looseness(other), m) < (looseness(condition), n)
+            Kind::of(other, judge) == kind && (looseness(other), m) < (looseness(condition), n)
         });
         let Some((_, (stricter, stricter_at))) = stricter else { continue };
         let why = match (condition.quantile(), stricter.quantile()) {

@@ -159,7 +159,7 @@ fn error_rate(parts: &Parts<'_>) -> Parsed<Condition> {
 fn error_rate_help(amount: &Amount<'_>, unit: Unit) -> String {
     let number = amount.number;
     match unit {
-        Unit::None if amount.value > 0.0 && amount.value < 1.0 => {
+        Unit::None if amount.value < 1.0 => {
             format!("did you mean `{}%`?", tidy(amount.value * 100.0))
         }
         Unit::None => format!("did you mean `{number}%`?"),

@@ -312,6 +312,7 @@ impl Sim {
             }
         }
         self.check_nothing_to_nobody(world, next)?;
+        self.check_hold(seen, next)?;
         self.check_stage_left(seen, next)?;
         let w = &next.waiting;
         prop_assert!(w.until.is_some() || w.on_person || next.state.ended().is_some(), "{w:?}");
@@ -336,6 +337,17 @@ impl Sim {
                 }
                 _ => {}
             }
+        }
+        Ok(())
+    }
+
+    /// A person's hold stops the deadlines of a stage: only its own ends it.
+    fn check_hold(&self, seen: &Observation, next: &Decision) -> Result<(), TestCaseError> {
+        let in_stage = matches!(self.state.phase, Phase::Shifting { .. } | Phase::Holding { .. });
+        let because = next.state.back.as_ref().map(|back| &back.because);
+        if let (true, Some(hold), Some(Because::NoProof(_))) = (in_stage, seen.asks.held(), because)
+        {
+            prop_assert!(seen.now - hold.at >= TimeDelta::minutes(60), "{because:?} while held");
         }
         Ok(())
     }

@@ -150,7 +150,7 @@ impl Judge {
     ) -> Said {
         let (asked, total) = (look.share.fraction(), candidate.requests() + baseline.requests());
         reading.limit = Some(factor * asked);
-        if look.share.is_full() || look.share.is_zero() {
+        if look.share.is_full() {
             return Said::Kept; // there is nothing to divide
         }
         if let Some(reason) = &look.missing {

@@ -80,10 +80,10 @@ impl Window<'_> {
         quantile_ms(quantile.fraction(), self.requests(), &self.counts[2..], self.bounds)
     }
 
-    /// Returns the share of requests slower than a limit that has a bound of its own.
+    /// Returns the share of requests slower than a limit that has a bound of its own; there are requests.
     pub(super) fn slower_share(&self, limit_ms: f64) -> Option<f64> {
         let k = self.bounds.iter().position(|bound| (bound - limit_ms).abs() < 1e-9)?;
-        (self.requests() > 0.0).then(|| self.counts[2 + k] / self.requests())
+        Some(self.counts[2 + k] / self.requests())
     }
 }
 

@@ -30,10 +30,23 @@ fn conditions_read_as_they_are_written() {
         ("traffic_share < 0.5x asked", Condition::TrafficShare { factor: 0.5 }),
         ("queue_depth > 200", query(Comparison::Above, 200.0)),
         ("queue_depth < -0.25", query(Comparison::Below, -0.25)),
+        ("response_time_p95 > 3600s", latency("95", 3_600_000)),
     ];
     for (text, expected) in table {
         assert_eq!(parse_condition(text).unwrap(), expected, "{text}");
     }
+    assert!(parse_condition("_depth2 > 1").is_ok());
+}
+
+#[test]
+fn a_condition_is_stored_as_it_is_written() {
+    for text in ["error_rate > 5%", "response_time_p99.9 > 1500ms", "queue_depth < -0.25"] {
+        let condition = parse_condition(text).unwrap();
+        assert_eq!(serde_json::to_value(&condition).unwrap(), text);
+        assert_eq!(serde_json::from_value::<Condition>(text.into()).unwrap(), condition);
+    }
+    let error = serde_json::from_value::<Condition>("error_rate > 5".into()).unwrap_err();
+    assert_eq!(error.to_string(), "an error rate needs a unit");
 }
 
 /// Returns what is pointed at, the message and the hint.
@@ -50,6 +63,9 @@ fn what_is_no_condition_is_pointed_at() {
     let table = [
         ("error_rate > 5", "5", "did you mean `5%`?"),
         ("error_rate > 0.05", "0.05", "did you mean `5%`?"),
+        ("error_rate > 0.999", "0.999", "did you mean `99.9%`?"),
+        ("error_rate > 1", "1", "did you mean `1%`?"),
+        ("error_rate > 0", "0", "did you mean `0%`?"),
         ("error_rate > 5ms", "ms", "not a unit of an error rate"),
         ("error_rate > 1.3x", "x", "did you mean `1.3x baseline`?"),
         ("error_rate > 1.3x asked", "x asked", "did you mean `1.3x baseline`?"),
@@ -63,7 +79,10 @@ fn what_is_no_condition_is_pointed_at() {
         ("error_rate > 0.1234567890123456%", "0.1234567890123456%", "is not a number"),
         ("error_rate > 1.2.3%", "1.2.3%", "is not a number"),
         ("error_rate >= 5%", ">=", "write `error_rate > 5%`"),
+        ("error_rate >= 5%", ">=", "limits are strict"),
         ("error_rate < 5%", "<", "write `error_rate > 5%`"),
+        ("error_rate < 5%", "<", "it breaches when it is too large"),
+        ("error_rate ≤ 5%", "≤", "it breaches when it is too large"),
         ("error_rate ≥ 5%", "≥", "write `error_rate > 5%`"),
         ("error_rate => 5%", "=>", "write `error_rate > 5%`"),
         ("error_rate > 1.04x baseline", "1.04x baseline", "between 1.05x and 10x"),
@@ -79,6 +98,8 @@ fn what_is_no_condition_is_pointed_at() {
         ("response_time > 1s", "response_time", "write `response_time_p95`"),
         ("response_time_p95 > 1000", "1000", "did you mean `1000ms`?"),
         ("response_time_p95 > 2", "2", "did you mean `2s`?"),
+        ("response_time_p95 > 9.9", "9.9", "did you mean `9.9s`?"),
+        ("response_time_p95 > 10", "10", "did you mean `10ms`?"),
         ("response_time_p95 > 1m", "m", "write `1000ms`, `1s`"),
         ("response_time_p95 > 5%", "%", "write `1000ms`, `1s`"),
         ("response_time_p95 > 0ms", "0ms", "above 0"),
@@ -86,6 +107,11 @@ fn what_is_no_condition_is_pointed_at() {
         ("response_time_p95 > 3601s", "3601s", "at most 3600s"),
         ("response_time_p0 > 1s", "response_time_p0", "strictly between 0 and 1"),
         ("response_time_p100. > 1s", "response_time_p100.", "not a quantile"),
+        ("response_time_p100.0 > 1s", "response_time_p100.0", "strictly between 0 and 1"),
+        ("response_time_p99. > 1s", "response_time_p99.", "not a quantile"),
+        ("response_time_p.5 > 1s", "response_time_p.5", "not a quantile"),
+        ("response_time_p1e0 > 1s", "response_time_p1e0", "not a quantile"),
+        ("response_time_p123456789 > 1s", "response_time_p123456789", "not a quantile"),
         ("response_time_p > 1s", "response_time_p", "not a quantile"),
         ("response_time_pxx > 1s", "response_time_pxx", "not a quantile"),
         ("health_check_failures > 3%", "%", "the limit has no unit"),
@@ -94,6 +120,8 @@ fn what_is_no_condition_is_pointed_at() {
         ("health_check_failures > 1001", "1001", "from 0 to 1000"),
         ("health_check_failures > many", "many", "write `health_check_failures > 3`"),
         ("traffic_share > 0.5x asked", ">", "write `traffic_share < 0.5x asked`"),
+        ("traffic_share > 0.5x asked", ">", "a share breaches when it is too small"),
+        ("traffic_share <= 0.5x asked", "<=", "limits are strict"),
         ("traffic_share < 50%", "%", "did you mean `0.5x asked`?"),
         ("traffic_share < 0.5", "0.5", "did you mean `0.5x asked`?"),
         ("traffic_share < 1x asked", "1x asked", "between 0x and 1x"),
@@ -102,6 +130,7 @@ fn what_is_no_condition_is_pointed_at() {
         ("queue_depth >= 200", ">=", "write `queue_depth > 200`"),
         ("queue_depth <= 200", "<=", "write `queue_depth < 200`"),
         ("queue depth > 200", "queue depth", "no metric `queue depth`"),
+        ("2depth > 200", "2depth", "no metric `2depth`"),
     ];
     for (text, caret, part) in table {
         let (pointed_at, message, help) = refusal(text);

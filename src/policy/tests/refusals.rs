@@ -151,3 +151,34 @@ fn the_threshold_judge_tells_quantiles_apart() {
         assert_eq!(refused(judged(twice).as_bytes()).notes().len(), 1, "{twice}");
     }
 }
+
+#[test]
+fn of_two_limits_the_one_that_breaches_sooner_stays() {
+    let all_quantiles = "; the evidence judge takes one limit for all quantiles";
+    let (threshold, evidence) = ("judge: threshold, queries: { depth: up }", "judge: evidence");
+    // who judges, the two limits, which of them goes, and what is said besides
+    let table = [
+        (threshold, ["depth > 1", "depth > 2"], 1, ""),
+        (threshold, ["depth < 1", "depth < 2"], 0, ""),
+        (evidence, ["traffic_share < 0.4x asked", "traffic_share < 0.5x asked"], 0, ""),
+        (evidence, ["response_time_p95 > 2000ms", "response_time_p95 > 1000ms"], 0, ""),
+        (evidence, ["response_time_p95 > 1000ms", "response_time_p99 > 2000ms"], 1, all_quantiles),
+        (evidence, ["error_rate > 1.3x baseline", "error_rate > 1.2x baseline"], 0, ""),
+        (evidence, ["health_check_failures > 3", "health_check_failures > 3"], 1, ""),
+    ];
+    for (judge, limits, looser, why) in table {
+        let text = format!(
+            "deployment:\n  strategy: canary\n  evidence: {{ {judge} }}\n  \
+             auto_rollback: {{ conditions: [\"{}\", \"{}\"] }}\n",
+            limits[0], limits[1]
+        );
+        let report = refused(text.as_bytes());
+        let [only] = report.notes() else { panic!("{report}") };
+        assert_eq!(
+            only.message,
+            format!("`{}` is a second limit of the same kind", limits[looser])
+        );
+        let help = format!("`{}` is the stricter one: remove this{why}", limits[1 - looser]);
+        assert_eq!(only.help.as_deref(), Some(help.as_str()));
+    }
+}
