@@ -1,0 +1,1 @@
+//! Persons step in, and signals.
