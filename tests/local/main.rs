@@ -7,10 +7,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up fails")]
 
+mod dice;
 mod ends;
 mod journal;
 mod people;
 mod poll;
 mod processes;
 mod site;
+mod storm;
 mod traffic;
