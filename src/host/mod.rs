@@ -16,6 +16,8 @@ use crate::durable::{Lock, LockError};
 use crate::engine::Promotion;
 use crate::history::{AskedFor, History, Record, Urgency, journal};
 use crate::platform::local::app::{App, ReleaseSpec};
+use crate::plan::Release;
+use crate::platform::local::stored::Stored;
 use crate::platform::local::{Home, Local, LocalError};
 use crate::published::{LastResult, ResultLine};
 use crate::rollout::Ask;
@@ -178,7 +180,7 @@ impl Host {
     /// share is 0 before anything else happens.
     fn take_up(&mut self) {
         let stored = self.shared.local.stored();
-        let Some(id) = stored.promotion else { return };
+        let Some(id) = stored.promotion.clone() else { return };
         let taken = Diary::open(&self.shared.history, &id);
         let (diary, wishes, folded, repair) = match taken {
             Ok(opened) => opened,
@@ -199,10 +201,7 @@ impl Host {
         if folded.state.back.is_some() || folded.asks.abort.is_some() {
             self.shared.local.share_to_zero();
         }
-        let spec = stored
-            .candidate
-            .map(|candidate| candidate.spec)
-            .or_else(|| self.shared.local.app().releases.get(&folded.plan.release.name).cloned());
+        let spec = how_it_starts(&stored, self.shared.local.app(), &folded.plan.release);
         let Some(spec) = spec else {
             self.alarms.push(format!("promotion {id}: nobody knows how its release is started"));
             self.shared.local.share_to_zero();
@@ -301,6 +300,16 @@ impl Shared {
         running.wishes.send(diary::Wish { what, ask, heard }).await.map_err(|_| over())?;
         hears.await.map_err(|_| over())
     }
+}
+
+/// Returns how a release is started: as the candidate that it is, as when it was stable, or as the
+/// app file says.
+fn how_it_starts(stored: &Stored, app: &App, release: &Release) -> Option<ReleaseSpec> {
+    let candidate = stored.candidate.as_ref().map(|candidate| (&candidate.release, &candidate.spec));
+    let passed = stored.passed.iter().map(|past| (&past.release, &past.spec));
+    let mut known = candidate.into_iter().chain(passed);
+    let found = known.find(|(known, _)| known.hash == release.hash).map(|(_, spec)| spec);
+    found.or_else(|| app.releases.get(&release.name)).cloned()
 }
 
 fn last_result(path: &Path) -> Option<LastResult> {

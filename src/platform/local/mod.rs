@@ -94,6 +94,9 @@ struct Inner {
 /// What an earlier host has left behind gets so long to end.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(5);
 
+/// How long the end of a process waits for the disk to know that it has no part any more.
+const SAVED_MAX: Duration = Duration::from_secs(1);
+
 /// What was found at the start that people should hear of.
 pub type Alarms = Vec<String>;
 
@@ -311,6 +314,8 @@ impl Local {
         let local = self.clone();
         tokio::spawn(async move {
             local.proxy().drain(&instance, grace).await;
+            // A host that dies now must not find a state in which this one still has its part.
+            local.saved(SAVED_MAX).await;
             let gone = {
                 let roster = local.roster();
                 let mut all = roster.candidate.iter().chain(&roster.retiring);
@@ -466,6 +471,12 @@ fn reconcile(mut stored: Stored, home: &Home, alarms: &mut Alarms) -> Stored {
         }
     }
     stored.retiring.clear();
+    // A candidate that has ended is not started by the way: it may be condemned. The promotion asks
+    // for it, if it still wants it.
+    let runs = |revision: &StoredRevision| {
+        revision.process.as_ref().is_some_and(|process| process.identity.is_alive())
+    };
+    stored.candidate = stored.candidate.filter(runs);
     stored
 }
 
