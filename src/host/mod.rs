@@ -38,6 +38,8 @@ pub mod paths;
 
 mod socket;
 
+mod settle;
+
 use admission::Admitted;
 use diary::Diary;
 use paths::Paths;
@@ -106,7 +108,10 @@ impl Host {
         let listener = socket::listen(&socket).map_err(|error| cannot_make(&socket, &error))?;
         let clock = SystemClock::start();
         let home = Home { gate, folder, embedded };
-        let (local, alarms) = Local::open(app, home, clock.clone()).map_err(HostError::from)?;
+        let own = app.clone();
+        let settle = |stored: &mut Stored| settle::settle(stored, &own, &history);
+        let opened = Local::open(app, home, clock.clone(), settle);
+        let (local, alarms) = opened.map_err(HostError::from)?;
         let shared = Arc::new(Shared {
             local,
             clock,

@@ -103,12 +103,20 @@ pub type Alarms = Vec<String>;
 impl Local {
     /// Comes up: takes over the processes that run, starts those that do not, and listens.
     ///
+    /// `settle` brings the state that was stored up to what else is known, before it is used.
+    ///
     /// # Errors
     /// An address can't be listened on, or the app file's stable is not one of its releases.
-    pub fn open(app: App, home: Home, clock: SystemClock) -> Result<(Self, Alarms), LocalError> {
+    pub fn open(
+        app: App,
+        home: Home,
+        clock: SystemClock,
+        settle: impl FnOnce(&mut Stored),
+    ) -> Result<(Self, Alarms), LocalError> {
         let users = listen(app.listen)?;
         let admin = listen(app.admin)?;
-        let (stored, mut alarms) = recall(&app, &home)?;
+        let (mut stored, mut alarms) = recall(&app, &home)?;
+        settle(&mut stored);
         let stored = reconcile(stored, &home, &mut alarms);
         let changed = Arc::new(Notify::new());
         let config = Config {
@@ -303,7 +311,7 @@ impl Local {
 
     fn start_candidate(&self, release: &Release, spec: &ReleaseSpec) {
         let number = self.now().timestamp_micros().unsigned_abs();
-        let stored = roster::new_revision(release.clone(), spec.clone(), number);
+        let stored = Stored::revision(release.clone(), spec.clone(), number);
         let inner = &self.inner;
         let around = surroundings(&inner.app, &inner.home, &inner.changed, &stored);
         self.change(|roster| roster.candidate = Some(revision::Revision::run(stored, around)));
@@ -427,7 +435,7 @@ fn fresh(app: &App) -> Result<Stored, LocalError> {
     Ok(Stored {
         app: app.name.clone(),
         salt: salt.iter().map(|byte| format!("{byte:02x}")).collect(),
-        stable: roster::new_revision(release_of(&app.stable, spec), spec.clone(), 0),
+        stable: Stored::revision(release_of(&app.stable, spec), spec.clone(), 0),
         candidate: None,
         retiring: Vec::new(),
         share: Share::ZERO,
