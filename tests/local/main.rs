@@ -7,12 +7,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up fails")]
 
+mod damage;
 mod dice;
 mod ends;
+mod generator;
+mod hygiene;
 mod journal;
+mod lossless;
 mod people;
 mod poll;
 mod processes;
 mod site;
 mod storm;
+mod strangers;
 mod traffic;

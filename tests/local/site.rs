@@ -56,7 +56,6 @@ pub(crate) struct Site {
     folder: TempDir,
     /// Of users, `IP:PORT`.
     pub(crate) address: String,
-    pub(crate) admin: String,
     files: AtomicU32,
 }
 
@@ -90,19 +89,23 @@ impl Site {
         Self::of(policy, stable, RELEASES)
     }
 
-    /// Nobody else has this site's address: it is a part of 127.0.0.0/8 of its own.
     pub(crate) fn of(policy: &str, stable: &str, releases: &str) -> Self {
+        let health = "health_check: { path: /health, interval: 1s, threshold: 3 }";
+        Self::probed(health, policy, stable, releases)
+    }
+
+    /// Nobody else has this site's address: it is a part of 127.0.0.0/8 of its own.
+    pub(crate) fn probed(health: &str, policy: &str, stable: &str, releases: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (pid, site) = (std::process::id(), SITES.fetch_add(1, Ordering::Relaxed));
         let ip = format!("127.{}.{}.{}", 16 + (pid >> 8) % 200, pid % 256, 1 + site % 250);
-        let (address, admin) = (format!("{ip}:8080"), format!("{ip}:8081"));
+        let address = format!("{ip}:8080");
         let app = format!(
-            "app: shop\nlisten: {address}\nadmin: {admin}\nstable: {stable}\n\
-             health_check: {{ path: /health, interval: 1s, threshold: 3 }}\n\
-             deployment:{policy}\nreleases:{releases}\n"
+            "app: shop\nlisten: {address}\nadmin: {ip}:8081\nstable: {stable}\n\
+             {health}\ndeployment:{policy}\nreleases:{releases}\n"
         );
         std::fs::write(folder.path().join("app.yaml"), app).unwrap();
-        Self { folder, address, admin, files: AtomicU32::new(0) }
+        Self { folder, address, files: AtomicU32::new(0) }
     }
 
     pub(crate) fn folder(&self) -> &Path {

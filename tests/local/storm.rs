@@ -198,12 +198,15 @@ struct Struck {
     bad: usize,
 }
 
-/// Waits for the record, then for the delay.
+/// Waits for the record, then for the delay. A promotion that ends without such a record (the old
+/// revision was gone at once) is struck at its end.
 fn await_moment(site: &Site, moment: &Moment) {
     let end = Instant::now() + PROMOTION_MAX;
     let is_there = || {
         let records = journal::read(&journal::newest(&site.state())?);
-        let there = |(_, record): &(DateTime<Utc>, Value)| moment.what.is_in(record, moment.after);
+        let there = |(_, record): &(DateTime<Utc>, Value)| {
+            moment.what.is_in(record, moment.after) || record["kind"] == "finished"
+        };
         records.iter().any(there).then_some(())
     };
     while is_there().is_none() {
