@@ -18,6 +18,10 @@ use crate::history::{AskedFor, History, Record, Urgency, journal};
 use crate::platform::local::app::App;
 use crate::platform::local::{Home, Local};
 use crate::policy::METRICS;
+use crate::platform::local::app::{App, ReleaseSpec};
+use crate::plan::Release;
+use crate::platform::local::stored::Stored;
+use crate::platform::local::{Home, Local, LocalError};
 use crate::published::{LastResult, ResultLine};
 use crate::rollout::Ask;
 
@@ -40,6 +44,7 @@ mod socket;
 mod error;
 
 pub use error::HostError;
+mod settle;
 
 use admission::Admitted;
 use diary::Diary;
@@ -101,7 +106,10 @@ impl Host {
         let listener = socket::listen(&socket).map_err(|error| cannot_make(&socket, &error))?;
         let clock = SystemClock::start();
         let home = Home { gate, folder, embedded };
-        let (local, alarms) = Local::open(app, home, clock.clone()).map_err(HostError::from)?;
+        let own = app.clone();
+        let settle = |stored: &mut Stored| settle::settle(stored, &own, &history);
+        let opened = Local::open(app, home, clock.clone(), settle);
+        let (local, alarms) = opened.map_err(HostError::from)?;
         let shared = Arc::new(Shared {
             local,
             clock,
@@ -175,7 +183,7 @@ impl Host {
     /// share is 0 before anything else happens.
     fn take_up(&mut self) {
         let stored = self.shared.local.stored();
-        let Some(id) = stored.promotion else { return };
+        let Some(id) = stored.promotion.clone() else { return };
         let taken = Diary::open(&self.shared.history, &id);
         let (diary, wishes, folded, repair) = match taken {
             Ok(opened) => opened,
@@ -196,10 +204,7 @@ impl Host {
         if folded.state.back.is_some() || folded.asks.abort.is_some() {
             self.shared.local.share_to_zero();
         }
-        let spec = stored
-            .candidate
-            .map(|candidate| candidate.spec)
-            .or_else(|| self.shared.local.app().releases.get(&folded.plan.release.name).cloned());
+        let spec = how_it_starts(&stored, self.shared.local.app(), &folded.plan.release);
         let Some(spec) = spec else {
             self.alarms.push(format!("promotion {id}: nobody knows how its release is started"));
             self.shared.local.share_to_zero();
@@ -297,6 +302,16 @@ impl Shared {
         running.wishes.send(diary::Wish { what, ask, heard }).await.map_err(|_| over())?;
         hears.await.map_err(|_| over())
     }
+}
+
+/// Returns how a release is started: as the candidate that it is, as when it was stable, or as the
+/// app file says.
+fn how_it_starts(stored: &Stored, app: &App, release: &Release) -> Option<ReleaseSpec> {
+    let candidate = stored.candidate.as_ref().map(|candidate| (&candidate.release, &candidate.spec));
+    let passed = stored.passed.iter().map(|past| (&past.release, &past.spec));
+    let mut known = candidate.into_iter().chain(passed);
+    let found = known.find(|(known, _)| known.hash == release.hash).map(|(_, spec)| spec);
+    found.or_else(|| app.releases.get(&release.name)).cloned()
 }
 
 fn last_result(path: &Path) -> Option<LastResult> {

@@ -81,11 +81,12 @@ impl Running {
             if outcome.result == ResultWord::RolledBack {
                 local.condemn(quarantined(&promotion, &outcome, clock.now()));
             }
-            local.note_promotion(None);
             let line = shown.finish(&outcome);
             let record = Record::Finished { outcome: Box::new(outcome) };
             // What it says is true without it: the state before it is terminal already.
             let _ = diary.record(clock.now(), record, Urgency::WayBack).await;
+            // Last: until then, a host that comes back finds the promotion and ends it.
+            local.note_promotion(None);
             ended(&line);
             told.send_replace(Some(line));
         });

@@ -4,13 +4,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::app::{App, ReleaseSpec, Sticky};
+use super::app::{App, Sticky};
 use super::proxy::{self, Backend, Routes};
 use super::revision::{Revision, Surroundings};
-use super::stored::{
-    PASSED_MAX, PassedRevision, QUARANTINE_MAX, Quarantined, Stored, StoredRevision,
-};
-use crate::plan::Release;
+use super::stored::{self, PassedRevision, Quarantined, Stored, StoredRevision};
 use crate::share::Share;
 
 #[derive(Debug)]
@@ -80,29 +77,13 @@ impl Roster {
         let old = std::mem::replace(&mut self.stable, candidate);
         self.share = Share::ZERO;
         let StoredRevision { release, spec, .. } = old.stored();
-        self.remember_passed(PassedRevision { release, spec, until: now });
+        let old_revision = PassedRevision { release, spec, until: now };
+        stored::remember_passed(&mut self.passed, self.stable.hash(), old_revision);
         self.retiring.push(old);
     }
 
-    /// What is gone back to is not kept twice, and what was gone back from is forgotten: a second
-    /// rollback goes further back, never forth again.
-    fn remember_passed(&mut self, old: PassedRevision) {
-        let now_stable = self.stable.hash().to_owned();
-        if let Some(at) = self.passed.iter().position(|past| past.release.hash == now_stable) {
-            self.passed.truncate(at);
-            return;
-        }
-        self.passed.retain(|past| past.release.hash != old.release.hash);
-        self.passed.push(old);
-        let excess = self.passed.len().saturating_sub(PASSED_MAX);
-        self.passed.drain(..excess);
-    }
-
     pub(super) fn condemn(&mut self, bad: Quarantined) {
-        self.quarantine.retain(|known| known.release.hash != bad.release.hash);
-        self.quarantine.push(bad);
-        let excess = self.quarantine.len().saturating_sub(QUARANTINE_MAX);
-        self.quarantine.drain(..excess);
+        stored::remember_bad(&mut self.quarantine, bad);
     }
 }
 
@@ -121,10 +102,4 @@ pub(super) fn sticky(app: &App) -> Option<proxy::Sticky> {
         Sticky::Cookie(name) => Some(proxy::Sticky::Cookie(name.clone())),
         Sticky::Header(name) => name.parse().ok().map(proxy::Sticky::Header),
     }
-}
-
-/// Returns a new revision of a release, with a name that no other has.
-pub(super) fn new_revision(release: Release, spec: ReleaseSpec, number: u64) -> StoredRevision {
-    let instance = format!("{}-{number:x}", release.name);
-    StoredRevision { release, spec, instance, process: None }
 }

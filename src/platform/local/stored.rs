@@ -95,9 +95,50 @@ impl Stored {
         durable::save(path, SCHEMA, self)
     }
 
+    /// Returns a revision of a release, with a name that no other has.
+    #[must_use]
+    pub fn revision(release: Release, spec: ReleaseSpec, number: u64) -> StoredRevision {
+        let instance = format!("{}-{number:x}", release.name);
+        StoredRevision { release, spec, instance, process: None }
+    }
+
+    /// Remembers what stable was, once it is something else.
+    pub fn pass(&mut self, old: PassedRevision) {
+        remember_passed(&mut self.passed, &self.stable.release.hash, old);
+    }
+
+    /// Remembers a release as bad.
+    pub fn condemn(&mut self, bad: Quarantined) {
+        remember_bad(&mut self.quarantine, bad);
+    }
+
     /// Returns why a release is in quarantine.
     #[must_use]
     pub fn condemned(&self, hash: &str) -> Option<&Quarantined> {
         self.quarantine.iter().rev().find(|bad| bad.release.hash == hash)
     }
+}
+
+/// What is gone back to is not kept twice, and what was gone back from is forgotten: a second
+/// rollback goes further back, never forth again.
+pub(super) fn remember_passed(
+    passed: &mut Vec<PassedRevision>,
+    now_stable: &str,
+    old: PassedRevision,
+) {
+    if let Some(at) = passed.iter().position(|past| past.release.hash == now_stable) {
+        passed.truncate(at);
+        return;
+    }
+    passed.retain(|past| past.release.hash != old.release.hash);
+    passed.push(old);
+    let excess = passed.len().saturating_sub(PASSED_MAX);
+    passed.drain(..excess);
+}
+
+pub(super) fn remember_bad(quarantine: &mut Vec<Quarantined>, bad: Quarantined) {
+    quarantine.retain(|known| known.release.hash != bad.release.hash);
+    quarantine.push(bad);
+    let excess = quarantine.len().saturating_sub(QUARANTINE_MAX);
+    quarantine.drain(..excess);
 }

@@ -69,6 +69,13 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn a_release_of_a_file_named_without_its_folder_runs_in_this_one() {
+    let app = read(Path::new("shop.yaml"), COMPLETE.as_bytes()).unwrap().value;
+    assert_eq!(app.cwd(&app.releases["v1"]), Path::new("v1"));
+    assert_eq!(app.cwd(&app.releases["v2"]), Path::new("."));
+}
+
+#[test]
 fn an_app_file_is_told_from_a_policy() {
     assert!(is_app_file(CHECKOUT.as_bytes()));
     assert!(!policy::SHIPPED.iter().any(|(_, text)| is_app_file(text.as_bytes())));

@@ -1,0 +1,59 @@
+//! A promotion that has ended, and a state that does not know it yet.
+//!
+//! A host can die between the two, and a state that is damaged is replaced by the generation before
+//! it. The journal is the witness: what it says of the end is made true in the state before anything
+//! is started, so that no release which passed is lost and none that was condemned comes back.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use super::{diary, how_it_starts};
+use crate::history::{Folded, journal};
+use crate::plan::Release;
+use crate::platform::local::app::App;
+use crate::platform::local::stored::{PassedRevision, Quarantined, Stored};
+use crate::rollout::ResultWord;
+use crate::share::Share;
+
+/// Brings the state up to the end of its promotion, if that has ended.
+pub(super) fn settle(stored: &mut Stored, app: &App, history: &Path) {
+    let Some(id) = stored.promotion.clone() else { return };
+    // A journal that can't be read is the business of whoever takes the promotion up.
+    let Ok((entries, _)) = journal::read(&diary::file(history, &id)) else { return };
+    let Some(at) = entries.last().map(|entry| entry.at) else { return };
+    let Some(Folded { plan, outcome: Some(outcome), .. }) = diary::fold_entries(&entries) else {
+        return;
+    };
+    match outcome.result {
+        ResultWord::Promoted => adopt(stored, app, plan.release, at),
+        ResultWord::RolledBack => {
+            let (release, cause) = (plan.release, outcome.reason);
+            stored.condemn(Quarantined { release, cause, at, promotion: id });
+        }
+        // Its candidate may be all that serves; the state that names it is not touched.
+        ResultWord::Error => return,
+        ResultWord::Aborted
+        | ResultWord::Superseded
+        | ResultWord::Inconclusive
+        | ResultWord::Unchanged
+        | ResultWord::Refused => {}
+    }
+    // Its process, if there is one, has no part any more.
+    stored.candidate = None;
+    stored.share = Share::ZERO;
+    stored.promotion = None;
+}
+
+fn adopt(stored: &mut Stored, app: &App, release: Release, at: DateTime<Utc>) {
+    if stored.stable.release.hash == release.hash {
+        return;
+    }
+    let spec = how_it_starts(stored, app, &release);
+    let candidate = stored.candidate.take().filter(|known| known.release.hash == release.hash);
+    let number = at.timestamp_micros().unsigned_abs();
+    let stable = candidate.or_else(|| Some(Stored::revision(release, spec?, number)));
+    let Some(stable) = stable else { return };
+    let old = std::mem::replace(&mut stored.stable, stable);
+    stored.pass(PassedRevision { release: old.release, spec: old.spec, until: at });
+}
