@@ -27,11 +27,13 @@ mod signals;
 mod follow;
 
 mod ask;
+mod backtest;
 mod completions;
 mod hidden;
 mod init;
 mod plan;
 mod promote;
+mod recorded;
 mod schema;
 mod serve;
 mod status;
@@ -114,6 +116,8 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Show what a promotion would do, stage by stage
     Plan(plan::PlanArgs),
+    /// Judge a recording: what would have been done, and when
+    Backtest(backtest::BacktestArgs),
     /// Serve an app: processes, proxy, and the engine of its promotions
     Serve(serve::ServeArgs),
     /// Write a policy to start from
@@ -168,6 +172,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Hidden(command) => command.run(printer),
         Command::Validate(args) => validate::validate(printer, &args),
         Command::Plan(args) => block_on(&global, plan::plan(printer, args)),
+        Command::Backtest(args) => backtest::backtest(printer, &args),
         Command::Init(args) => init::init(printer, &args),
         Command::Schema(args) => Ok(schema::schema(printer, &args)),
         Command::Completions(args) => completions::completions(printer, &args),

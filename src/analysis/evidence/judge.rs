@@ -139,6 +139,12 @@ impl Judge {
         (self.dropped_lines, self.samples.bad)
     }
 
+    /// The causes of the first breach, as they were when it was found.
+    #[must_use]
+    pub fn causes(&self) -> &[Cause] {
+        self.breach.as_ref().map_or(&[], |breach| &breach.causes)
+    }
+
     /// 1 − 1/max E: "were the candidate no worse, at most one promotion in 1/(1−c) would show this".
     #[must_use]
     pub fn confidence(&self) -> f64 {

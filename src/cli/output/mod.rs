@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::{Exit, Format, Global};
 
+pub(crate) mod backtest;
+
 pub(crate) mod board;
 
 pub(crate) mod human;
@@ -17,6 +19,8 @@ pub(crate) mod live;
 pub(crate) mod plan;
 
 mod readings;
+
+mod reasons;
 
 mod series;
 
