@@ -307,7 +307,7 @@ impl Thresholds {
             candidate: self.counters(&line.samples.candidate),
             expected: self.expected,
             probes,
-            candidate_healthy: probes.candidate.failed == 0,
+            candidate_healthy: line.healthy.unwrap_or(probes.candidate.failed == 0),
             queries: BTreeMap::new(),
             missing: None,
         }

@@ -24,6 +24,8 @@ mod reasons;
 
 mod series;
 
+pub(crate) mod simulate;
+
 mod line;
 
 pub(crate) mod style;
