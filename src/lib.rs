@@ -14,7 +14,6 @@
 //! | pure | [`policy`] | what the user wrote: parse, check, JSON Schema |
 //! | pure | [`plan`] | policy + target + release: ordered stages, every default explicit |
 //! | pure | [`analysis`] | evidence to verdict |
-//! | pure | [`simulate`] | what a policy would do: the judge on simulated traffic |
 //! | pure | [`rollout`] | `step(plan, state, observation)`: the state machine |
 //! | pure | [`published`] | the lines that users and scripts rely on |
 //! | shell | [`clock`] | the only place that asks what time it is |
@@ -23,6 +22,7 @@
 //! | shell | [`platform`] | where target and traffic live: local, simulated |
 //! | shell | [`history`] | append-only record of observations and decisions |
 //! | shell | [`engine`] | observe, step, record, act, wait: the one loop |
+//! | shell | [`simulate`] | what a policy would do: the judge, and the loop, on simulated traffic |
 //! | face | [`host`] | the local platform's long-lived process, and how to talk to it |
 //! | face | [`load`] | bounded load on a local application |
 //! | face | [`example_app`] | a small service that can misbehave on purpose |
@@ -37,8 +37,6 @@ pub mod policy;
 pub mod plan;
 
 pub mod analysis;
-
-pub mod simulate;
 
 pub mod rollout;
 
@@ -55,6 +53,8 @@ pub mod platform;
 pub mod history;
 
 pub mod engine;
+
+pub mod simulate;
 
 pub mod host;
 

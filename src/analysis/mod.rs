@@ -20,6 +20,8 @@ pub mod evidence;
 mod quantile;
 pub mod threshold;
 
+pub mod replay;
+
 pub use quantile::quantile_ms;
 
 /// Everything that is known at one moment, as cumulative counters. Also one line of a recording.

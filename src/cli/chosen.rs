@@ -46,10 +46,17 @@ impl Chosen {
 /// # Errors
 /// It can't be read, or is wrong.
 pub(crate) fn named(printer: &Printer, written: Option<&str>) -> Result<Option<Chosen>, Error> {
-    let Some(written) = written else { return Ok(None) };
+    written.map(|written| of(printer, written)).transpose()
+}
+
+/// Returns the policy that a file or a shipped name stands for.
+///
+/// # Errors
+/// It can't be read, or is wrong.
+pub(crate) fn of(printer: &Printer, written: &str) -> Result<Chosen, Error> {
     if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == written) {
         let source = format!("{name} (shipped with gate)");
-        return read(printer, Path::new(name), text.as_bytes(), source).map(Some);
+        return read(printer, Path::new(name), text.as_bytes(), source);
     }
     let path = Path::new(written);
     if !path.exists() && !written.contains(['/', '.']) {
@@ -57,7 +64,7 @@ pub(crate) fn named(printer: &Printer, written: Option<&str>) -> Result<Option<C
         return Err(Error::user(format!("`{written}` is neither a file nor a shipped policy"))
             .hint(policy::diagnostic::did_you_mean(written, &names)));
     }
-    from_file(printer, path).map(Some)
+    from_file(printer, path)
 }
 
 /// Returns the policy of the working directory, if there is one.

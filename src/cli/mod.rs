@@ -29,15 +29,20 @@ mod follow;
 mod own;
 
 mod ask;
+mod backtest;
 mod completions;
 mod demo;
 mod hidden;
 mod history;
 mod init;
+mod past;
 mod plan;
 mod promote;
+mod record;
+mod recorded;
 mod schema;
 mod serve;
+mod simulate;
 mod status;
 mod validate;
 
@@ -130,6 +135,12 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Show what a promotion would do, stage by stage
     Plan(plan::PlanArgs),
+    /// Simulate promotions: how soon a regression is found, how often a harmless release is taken back
+    Simulate(simulate::SimulateArgs),
+    /// Judge a recording: what would have been done, and when
+    Backtest(backtest::BacktestArgs),
+    /// Write the evidence of a promotion to a recording
+    Record(record::RecordArgs),
     /// Serve an app: processes, proxy, and the engine of its promotions
     Serve(serve::ServeArgs),
     /// Write a policy to start from
@@ -186,6 +197,9 @@ fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Hidden(command) => command.run(printer),
         Command::Validate(args) => validate::validate(printer, &args),
         Command::Plan(args) => block_on(&global, plan::plan(printer, args)),
+        Command::Simulate(args) => simulate::simulate(printer, &args),
+        Command::Backtest(args) => backtest::backtest(printer, &args),
+        Command::Record(args) => record::record(printer, &args),
         Command::Init(args) => init::init(printer, &args),
         Command::Schema(args) => Ok(schema::schema(printer, &args)),
         Command::Completions(args) => completions::completions(printer, &args),

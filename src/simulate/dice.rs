@@ -66,7 +66,7 @@ impl Dice {
     }
 
     /// Trials up to and including the first success.
-    fn geometric(&mut self, p: f64) -> f64 {
+    pub(super) fn geometric(&mut self, p: f64) -> f64 {
         if p >= 1.0 { 1.0 } else { (self.uniform().ln() / (-p).ln_1p()).floor() + 1.0 }
     }
 
@@ -75,7 +75,10 @@ impl Dice {
             return 0.0;
         }
         let mode = mean.floor();
-        let at_mode = (mode * mean.ln() - mean - ln_factorial(mode as u64)).exp();
+        let at_mode = match mode > 0.0 {
+            true => (mode * mean.ln() - mean - ln_factorial(mode as u64)).exp(),
+            false => (-mean).exp(),
+        };
         self.outwards(mode, f64::INFINITY, at_mode, |k| mean / k)
     }
 
@@ -88,9 +91,13 @@ impl Dice {
             return n;
         }
         let mode = ((n + 1.0) * p).floor().min(n);
-        let choose =
-            ln_factorial(n as u64) - ln_factorial(mode as u64) - ln_factorial((n - mode) as u64);
-        let at_mode = (choose + mode * p.ln() + (n - mode) * (-p).ln_1p()).exp();
+        let at_mode = match mode > 0.0 {
+            true => {
+                let [all, some, rest] = [n, mode, n - mode].map(|k| ln_factorial(k as u64));
+                (all - some - rest + mode * p.ln() + (n - mode) * (-p).ln_1p()).exp()
+            }
+            false => (n * (-p).ln_1p()).exp(),
+        };
         self.outwards(mode, n, at_mode, |k| (n - k + 1.0) / k * (p / (1.0 - p)))
     }
 

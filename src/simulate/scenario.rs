@@ -231,6 +231,26 @@ impl Scenario {
         self.share.is_some() || self.stages.is_some()
     }
 
+    /// Whether nothing is wrong with the candidate.
+    #[must_use]
+    pub fn is_harmless(&self) -> bool {
+        self.kind == Kind::Null
+    }
+
+    /// The same traffic with a candidate that is as good as the baseline.
+    #[must_use]
+    pub fn harmless(&self) -> Self {
+        Self {
+            kind: Kind::Null,
+            err_mult: 1.0,
+            err_add: 0.0,
+            lat_mult: 1.0,
+            hang: 0.0,
+            unhealthy: 0.0,
+            ..self.clone()
+        }
+    }
+
     /// Candidate pods at a share.
     pub(super) fn candidate_pods(&self, share: f64) -> usize {
         let pods = (f64::from(self.n_base) * share - 1e-9).ceil();

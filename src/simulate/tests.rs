@@ -3,23 +3,23 @@
 use proptest::prelude::*;
 
 use super::dice::Dice;
-use super::{Buckets, Kind, Scenario, Simulation, simulate, simulate_with};
+use super::{Buckets, Kind, Question, Scenario, Simulation, SimulationError, simulate};
 use crate::analysis::evidence::Refused;
-use crate::policy::{Condition, Quantile};
+use crate::policy::{JudgeKind, Policy, shipped};
 
-fn all_conditions() -> Vec<Condition> {
-    let quantile = Quantile::parse("95").unwrap();
-    vec![
-        Condition::ErrorRate { limit: 0.05 },
-        Condition::ResponseTime {
-            quantile: quantile.clone(),
-            limit: std::time::Duration::from_secs(1),
-        },
-        Condition::HealthCheckFailures { limit: 3 },
-        Condition::ErrorRateRatio { ratio: 1.3 },
-        Condition::ResponseTimeRatio { quantile, ratio: 1.1 },
-        Condition::TrafficShare { factor: 0.5 },
-    ]
+fn all_conditions() -> Policy {
+    shipped("all-conditions").unwrap()
+}
+
+fn ask(
+    scenario: &Scenario,
+    policy: &Policy,
+    reps: u64,
+    seed: u64,
+    threads: usize,
+) -> Result<Simulation, SimulationError> {
+    let threads = std::num::NonZero::new(threads).unwrap();
+    simulate(&Question { scenario, policy, judge: JudgeKind::Evidence, reps, seed, threads })
 }
 
 /// Mean and variance.
@@ -72,15 +72,16 @@ fn short(name: &str) -> Scenario {
 }
 
 fn run(scenario: &Scenario, reps: u64) -> Simulation {
-    simulate(scenario, &all_conditions(), reps, 7).unwrap()
+    ask(scenario, &all_conditions(), reps, 7, 1).unwrap()
 }
 
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let scenario = Scenario { kind: Kind::Err, err_add: 0.05, ..short("threads") };
-    let with = |threads| simulate_with(&scenario, &all_conditions(), 12, 3, threads).unwrap();
-    assert_eq!(with(1), with(3));
-    let other = simulate_with(&scenario, &all_conditions(), 12, 4, 1).unwrap();
+    let with = |threads| ask(&scenario, &all_conditions(), 12, 3, threads).unwrap();
+    assert_eq!(with(1), with(2));
+    assert_eq!(with(1), with(5));
+    let other = ask(&scenario, &all_conditions(), 12, 4, 1).unwrap();
     assert_ne!(with(1).bad_requests, other.bad_requests);
 }
 
@@ -127,9 +128,8 @@ fn stages_raise_the_share() {
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    let error = |scenario: &Scenario| {
-        simulate(scenario, &all_conditions(), 1, 1).map_err(|e| e.to_string())
-    };
+    let error =
+        |scenario: &Scenario| ask(scenario, &all_conditions(), 1, 1, 1).map_err(|e| e.to_string());
     for (scenario, message) in [
         (Scenario { rps: f64::NAN, ..short("x") }, "scenario x: rps must be"),
         (Scenario { share: Some(1.5), ..short("x") }, "share must be"),
@@ -142,7 +142,8 @@ fn what_makes_no_sense_is_refused() {
         let said = error(&scenario).err().unwrap_or_default();
         assert!(said.contains(message), "{said}");
     }
-    let refused = simulate(&short("x"), &[], 1, 1);
+    let nothing = Policy { conditions: Vec::new(), ..all_conditions() };
+    let refused = ask(&short("x"), &nothing, 1, 1, 1);
     assert_eq!(refused, Err(Refused::NoCondition.into()));
 }
 
@@ -170,6 +171,74 @@ fn the_result_is_printed_as_documented() {
     insta::assert_snapshot!(serde_json::to_string(&simulation).unwrap(), @r#"{"schema":"gate.simulation/v1","scenario":"calm","kind":"null","judge":"evidence","reps":2,"seed":7,"rolled_back_share":0.0,"early_share":0.0,"missed_share":1.0,"detect_s":{"median":null,"p90":null},"pass_s":{"median":60.0,"reached_share":1.0},"bad_requests":{"median":10.0}}"#);
 }
 
+fn staged() -> Policy {
+    let text = "deployment:\n  strategy: canary\n  stages: [{share: 20%}, {share: 100%}]\n  \
+                auto_rollback: { conditions: [\"error_rate > 5%\", \"error_rate > 1.3x baseline\"] }";
+    crate::policy::read(std::path::Path::new("staged"), text.as_bytes()).unwrap().value
+}
+
+#[test]
+fn the_stages_of_a_policy_run_closed_loop() {
+    let quiet = Scenario { n_base: 4, name: "closed".into(), ..Scenario::default() };
+    let good = ask(&quiet, &staged(), 8, 3, 1).unwrap();
+    assert_eq!((good.promoted_share, good.rolled_back_share), (Some(1.0), 0.0), "{good:?}");
+    let took = good.duration_s.and_then(|d| d.median).unwrap();
+    assert!((120.0..200.0).contains(&took), "{took}");
+    assert_eq!(good, ask(&quiet, &staged(), 8, 3, 5).unwrap());
+
+    let broken = Scenario { kind: Kind::Err, err_add: 0.3, ..quiet.clone() };
+    let bad = ask(&broken, &staged(), 8, 3, 2).unwrap();
+    assert_eq!((bad.promoted_share, bad.rolled_back_share), (Some(0.0), 1.0), "{bad:?}");
+    assert!(bad.duration_s.and_then(|d| d.median).is_some_and(|s| s < 100.0), "{bad:?}");
+
+    let fixed = Scenario { share: Some(0.2), horizon: 300, ..quiet };
+    assert_eq!(ask(&fixed, &staged(), 2, 3, 1).unwrap().promoted_share, None);
+}
+
+#[test]
+fn the_threshold_judge_can_be_asked() {
+    let question = |scenario: &Scenario| {
+        let (policy, threads) = (all_conditions(), std::num::NonZero::<usize>::MIN);
+        let judge = JudgeKind::Threshold;
+        simulate(&Question { scenario, policy: &policy, judge, reps: 6, seed: 1, threads }).unwrap()
+    };
+    let found = question(&Scenario { kind: Kind::Err, err_add: 0.3, ..short("errors") });
+    assert_eq!((found.judge, found.missed_share), (JudgeKind::Threshold, 0.0));
+    assert!(found.detect_s.median.is_some_and(|s| s >= 45.0), "three looks in a row: {found:?}");
+}
+
+#[track_caller]
+fn reads(text: &str, said: &str) {
+    let report = super::read(std::path::Path::new("s.yaml"), text.as_bytes());
+    let report = report.err().map(|report| report.to_string()).unwrap_or_default();
+    assert!(report.contains(said), "{text:?}: no {said:?} in\n{report}");
+}
+
+#[test]
+fn mistakes_of_a_file_are_told_with_their_place() {
+    reads("kind: err\nrsp: 50\n", "unknown key `rsp`");
+    reads("kind: err\nrsp: 50\n", "did you mean `rps`?");
+    reads("weight: 0.05\n", "it is called `share`");
+    reads("rps: many\n", "s.yaml:1:6");
+    reads("kind: odd\n", "s.yaml:1:7");
+    reads("kind: err\nshare: 1.5\n", "s.yaml:2:8");
+    reads("a: 1\nscrape: 7\nrps: -1\n", "unknown key `a`");
+    reads("scrape: 7\nrps: -1\n", "rps must be between 0 and 100000");
+    reads("- 1\n", "a scenario is a table of keys, not a list");
+    reads("rps: 5\nrps: 6\n", "rps");
+    reads("", "the file is empty");
+}
+
+#[test]
+fn a_file_is_a_scenario() {
+    let text =
+        "kind: null\nstages: [[0, 0.01], [720, 0.05]]\nbuckets: native\noutage: [900, 180]\n";
+    let read = super::read(std::path::Path::new("dir/quiet.yaml"), text.as_bytes()).unwrap().value;
+    assert_eq!((read.name.as_str(), read.kind), ("quiet", Kind::Null));
+    assert_eq!(read.schedule(), [(0, 0.01), (720, 0.05)]);
+    assert_eq!((read.buckets, read.outage), (Buckets::Native, Some((900.0, 180.0))));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -194,7 +263,7 @@ proptest! {
             scrape, horizon: 240, name: "any".into(), kind: Kind::Err, ..Scenario::default()
         };
         prop_assert_eq!(scenario.mistakes(), vec![]);
-        let simulation = simulate_with(&scenario, &all_conditions(), 1, 1, 1).unwrap();
+        let simulation = ask(&scenario, &all_conditions(), 1, 1, 1).unwrap();
         prop_assert!(simulation.bad_requests.median.is_none_or(f64::is_finite), "{:?}", simulation);
         prop_assert!((0.0..=1.0).contains(&simulation.missed_share));
     }

@@ -1,300 +1,310 @@
-//! Simulated traffic of one promotion: what every pod does between two of its samples.
+//! Simulated traffic of one promotion, second by second, and what a scraper sees of it.
 //!
 //! Requests and errors are Poisson with rates that change from second to second (a shared load that
-//! wanders, incidents, bursts, the candidate's fault); a window's count is drawn at once, from the sum of
-//! its seconds' rates, which is the same law. Latencies are log-normal (median 115 ms, σ 0.5, so p95
-//! 262 ms). Every pod is sampled at its own moment of the interval, as by a real scraper.
+//! wanders, incidents, bursts, the candidate's fault); what a pod counts between two of its samples is
+//! drawn at once, from the sum of its seconds' rates, which is the same law. Latencies are log-normal
+//! (median 115 ms, σ 0.5, so p95 262 ms). Every pod is sampled at its own moment of the interval, as
+//! by a real scraper, and probed every 5 s.
 
 use super::dice::Dice;
-use super::scenario::{HISTORY_S, Scenario};
+use super::scenario::{HISTORY_S, Kind, Scenario};
 use crate::analysis::evidence::normal;
+use crate::analysis::{PerArm, ProbeCount};
 
 const LATENCY_MEDIAN_MS: f64 = 115.0;
 const LATENCY_SIGMA: f64 = 0.5;
 /// Standard deviation and 10 s autocorrelation of the log load.
 const LOAD_SD: f64 = 0.2;
 const LOAD_MEMORY: f64 = 0.9;
-const LOAD_STEP_S: usize = 10;
+const LOAD_STEP_S: i64 = 10;
 const HOUR_S: f64 = 3600.0;
 /// Seconds between two health probes of a pod.
-const PROBE_S: u32 = 5;
-
-/// One pod from one of its samples to the next.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Window {
-    /// Requests, errors, slower than each bound.
-    pub(super) counts: Vec<f64>,
-    /// The process restarted: its counters begin with these counts.
-    pub(super) restarted: bool,
-    pub(super) missing: bool,
-    pub(super) failed_probes: u64,
-}
-
-/// All pods of one promotion.
-#[derive(Clone, Debug)]
-pub(super) struct Traffic {
-    /// Of each pod, window by window.
-    pub(super) baseline: Vec<Vec<Window>>,
-    pub(super) candidate: Vec<Vec<Window>>,
-    /// Bad requests of the candidate beyond the baseline's, expected, up to each second of the promotion.
-    pub(super) excess: Vec<f64>,
-}
-
-/// Probes of one pod in one window.
-pub(super) fn probes_per_window(scenario: &Scenario) -> u64 {
-    u64::from((scenario.scrape / PROBE_S).max(1))
-}
+const PROBE_S: i64 = 5;
+/// Stands in the tails of the histogram for what is too rare to divide by.
+const RAREST: f64 = 1e-300;
 
 /// P(latency > `bound_ms`) when everything is slower by `factor`.
 pub(super) fn slower_than(bound_ms: f64, factor: f64) -> f64 {
     normal::cdf(-((bound_ms / LATENCY_MEDIAN_MS).ln() - factor.ln()) / LATENCY_SIGMA)
 }
 
-/// Share and candidate pods, second by second from the history's beginning.
-struct Schedule {
-    share: Vec<f64>,
-    pods: Vec<usize>,
-}
-
-impl Schedule {
-    fn new(scenario: &Scenario) -> Self {
-        let seconds = (HISTORY_S + scenario.horizon) as usize;
-        let (mut share, mut pods) = (vec![0.0; seconds], vec![0; seconds]);
-        for (begin, of_stage) in scenario.schedule() {
-            let from = ((HISTORY_S + begin) as usize).min(seconds);
-            share[from..].fill(of_stage);
-            pods[from..].fill(scenario.candidate_pods(of_stage));
-        }
-        Self { share, pods }
-    }
-}
-
-impl Traffic {
-    pub(super) fn draw(scenario: &Scenario, dice: &mut Dice) -> Self {
-        let schedule = Schedule::new(scenario);
-        let seconds = schedule.share.len();
-        let shared = match scenario.shared_rate > 0.0 {
-            true => bursts(seconds, scenario.shared_rate, dice, |_| scenario.shared_dur as usize),
-            false => vec![false; seconds],
-        };
-        let world = World { scenario, load: load(seconds, dice), shared, schedule };
-        let mut excess = vec![0.0; scenario.horizon as usize];
-        let pods = scenario.n_base as usize;
-        let baseline = (0..pods).map(|_| world.pod(Pod::Baseline, &mut excess, dice)).collect();
-        let most = world.schedule.pods.iter().copied().max().unwrap_or(0);
-        let candidate =
-            (0..most).map(|n| world.pod(Pod::Candidate(n), &mut excess, dice)).collect();
-        let mut sum = 0.0;
-        for second in &mut excess {
-            sum += *second;
-            *second = sum;
-        }
-        Self { baseline, candidate, excess }
-    }
-}
-
-/// The shared load: an AR(1) process in logarithms, of mean 1.
-fn load(seconds: usize, dice: &mut Dice) -> Vec<f64> {
-    let mut log = LOAD_SD * dice.normal();
-    let noise = LOAD_SD * (1.0 - LOAD_MEMORY * LOAD_MEMORY).sqrt();
-    let mut load = Vec::with_capacity(seconds + LOAD_STEP_S);
-    while load.len() < seconds {
-        load.resize(load.len() + LOAD_STEP_S, (log - LOAD_SD * LOAD_SD / 2.0).exp());
-        log = LOAD_MEMORY * log + noise * dice.normal();
-    }
-    load.truncate(seconds);
-    load
-}
-
-/// When something is on that begins so many times an hour.
-fn bursts(
-    seconds: usize,
-    per_hour: f64,
-    dice: &mut Dice,
-    length: impl Fn(&mut Dice) -> usize,
-) -> Vec<bool> {
-    let mut on = vec![false; seconds];
-    for start in 0..seconds {
-        if dice.chance(per_hour / HOUR_S) {
-            let end = start.saturating_add(length(dice)).min(seconds);
-            on[start..end].fill(true);
-        }
-    }
-    on
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pod {
-    Baseline,
-    /// The n-th one.
-    Candidate(usize),
-}
-
-/// What is the same for all pods.
-struct World<'a> {
+/// Both revisions and what they have done so far.
+#[derive(Clone, Debug)]
+pub(super) struct Traffic<'a> {
     scenario: &'a Scenario,
-    load: Vec<f64>,
-    shared: Vec<bool>,
-    schedule: Schedule,
+    dice: Dice,
+    /// The second that comes next; 0 is the promotion's first, history lies before.
+    second: i64,
+    log_load: f64,
+    load: f64,
+    incidents: Bursts,
+    pub(super) pods: PerArm<Vec<Pod>>,
+    /// Bad requests of the candidate beyond the baseline's, expected, so far.
+    pub(super) excess: f64,
 }
 
-/// Sums over the seconds of a window.
-#[derive(Clone, Copy, Default)]
+/// One pod as it is scraped and probed.
+#[derive(Clone, Debug)]
+pub(super) struct Pod {
+    pub(super) name: String,
+    /// At its newest sample: requests, errors, slower than each bound.
+    pub(super) counters: Vec<f64>,
+    /// A sample has come since it was last asked for.
+    pub(super) fresh: bool,
+    pub(super) probes: ProbeCount,
+    candidate: bool,
+    error: f64,
+    bursts: Bursts,
+    /// Where in the interval it is sampled.
+    offset: i64,
+    /// Part of its requests that is slower than each bound, in each [`Latency`].
+    slower: Vec<[f64; 4]>,
+    /// Part of its requests beyond the usual p95 that the fault alone puts there.
+    slow_excess: f64,
+    sums: Sums,
+}
+
+/// The states that a second's latencies may be in, as columns of [`Pod::slower`].
+#[derive(Clone, Copy)]
+enum Latency {
+    Usual,
+    Faulty,
+    Troubled,
+    Both,
+}
+
+/// Since the last sample, summed over seconds.
+#[derive(Clone, Copy, Debug, Default)]
 struct Sums {
+    seconds: f64,
     ok: f64,
     errors: f64,
-    effect: f64,
-    shared: f64,
+    faulty: f64,
+    incident: f64,
     burst: f64,
 }
 
-impl World<'_> {
-    fn pod(&self, pod: Pod, excess: &mut [f64], dice: &mut Dice) -> Vec<Window> {
-        let s = self.scenario;
-        let error = s.base_err * (s.pod_het * dice.normal() - s.pod_het * s.pod_het / 2.0).exp();
-        let slowness = (s.lat_het * dice.normal()).exp();
-        let length = |dice: &mut Dice| (1.0 + dice.exponential(s.pod_dur)) as usize;
-        let burst = match s.pod_rate > 0.0 {
-            true => bursts(self.load.len(), s.pod_rate, dice, length),
-            false => vec![false; self.load.len()],
+/// Something that comes and goes: it may begin anew while it is on.
+#[derive(Clone, Debug)]
+struct Bursts {
+    per_second: f64,
+    next: i64,
+    until: i64,
+}
+
+impl Bursts {
+    fn new(per_hour: f64, start: i64, dice: &mut Dice) -> Self {
+        let mut bursts = Self { per_second: per_hour / HOUR_S, next: start, until: i64::MIN };
+        bursts.schedule(start - 1, dice);
+        bursts
+    }
+
+    fn schedule(&mut self, after: i64, dice: &mut Dice) {
+        self.next = match self.per_second > 0.0 {
+            true => after.saturating_add(dice.geometric(self.per_second) as i64),
+            false => i64::MAX,
         };
-        let (scrape, offset) = (s.scrape as usize, dice.below(u64::from(s.scrape)) as usize);
-        let mut windows = Vec::with_capacity(self.load.len() / scrape);
-        for n in 0..self.load.len() / scrape {
-            // The first window is only a part of one: a reference point.
-            let seconds =
-                if n == 0 { 0..0 } else { offset + 1 + scrape * (n - 1)..offset + 1 + scrape * n };
-            let mut sums = Sums::default();
-            for second in seconds {
-                self.second(pod, second, error, burst[second], &mut sums);
-            }
-            windows.push(self.window(pod, n, &sums, slowness, dice));
-        }
-        if let Pod::Candidate(n) = pod {
-            self.add_excess(n, error, &burst, excess);
-        }
-        windows
     }
 
-    /// Requests per second that the pod is asked for.
-    fn demand(&self, pod: Pod, second: usize) -> f64 {
-        let all = self.scenario.rps * self.load[second];
-        let (share, pods) = (self.schedule.share[second], self.schedule.pods[second]);
-        match pod {
-            Pod::Baseline => all * (1.0 - share) / f64::from(self.scenario.n_base),
-            Pod::Candidate(n) if n < pods => all * share / pods as f64,
-            Pod::Candidate(_) => 0.0,
+    fn is_on(&mut self, second: i64, dice: &mut Dice, length: impl Fn(&mut Dice) -> i64) -> bool {
+        while self.next == second {
+            self.until = self.until.max(second.saturating_add(length(dice)));
+            self.schedule(second, dice);
         }
+        second < self.until
     }
+}
 
-    /// Error rate of a second without the candidate's fault.
-    fn usual_errors(&self, second: usize, error: f64, burst: bool) -> f64 {
-        let s = self.scenario;
-        let after_start = second.saturating_sub(HISTORY_S as usize) as f64;
-        let drift =
-            if s.drift > 0.0 { s.drift.powf(after_start / f64::from(s.horizon)) } else { 1.0 };
-        let shared = if self.shared[second] { s.shared_err } else { 0.0 };
-        let burst = if burst { s.pod_err } else { 0.0 };
-        (error * drift).max(shared).max(burst).min(1.0)
-    }
+/// What is the same for all pods in one second.
+struct Second {
+    at: i64,
+    /// Requests.
+    asked: f64,
+    share: f64,
+    /// Candidate pods that serve.
+    active: usize,
+    incident: bool,
+    drift: f64,
+}
 
-    fn second(&self, pod: Pod, second: usize, error: f64, burst: bool, sums: &mut Sums) {
-        let s = self.scenario;
-        let (mut requests, mut errors) =
-            (self.demand(pod, second), self.usual_errors(second, error, burst));
-        let time = second as i64 - i64::from(HISTORY_S);
-        if pod != Pod::Baseline {
-            if s.has_effect(time) {
-                errors = (errors * s.err_mult + s.err_add).clamp(0.0, 1.0);
-                requests *= 1.0 - s.hang;
-            }
-            let slow = match s.cold {
-                Some((length, _)) => time >= 0 && (time as f64) < length,
-                None => s.has_effect(time),
-            };
-            sums.effect += f64::from(slow);
-        }
-        sums.ok += requests * (1.0 - errors);
-        sums.errors += requests * errors;
-        sums.shared += f64::from(self.shared[second]);
-        sums.burst += f64::from(burst);
-    }
-
-    fn window(&self, pod: Pod, n: usize, sums: &Sums, slowness: f64, dice: &mut Dice) -> Window {
-        let s = self.scenario;
-        let errors = dice.clusters(sums.errors, s.cluster);
-        let requests = dice.poisson(sums.ok) + errors;
-        let mut counts = vec![requests, errors];
-        let (mut left, mut before) = (requests, 1.0);
-        for bound in s.buckets.bounds_ms() {
-            let slower = self.part_slower_than(bound / slowness, sums);
-            left = dice.binomial(left, (slower / before).clamp(0.0, 1.0));
-            counts.push(left);
-            before = slower.max(1e-300);
-        }
-        let restarted = s.restarts > 0.0 && dice.chance(s.restarts * f64::from(s.scrape) / HOUR_S);
-        if restarted {
-            thin(&mut counts, dice);
-        }
-        let start = f64::from(s.scrape) * n as f64 - f64::from(HISTORY_S);
-        let end = start + f64::from(s.scrape);
-        let out = s.outage.is_some_and(|(begin, length)| end > begin && end <= begin + length);
-        // The first sample of a pod is its reference point.
-        let missing = n > 0 && (out || (s.miss > 0.0 && dice.chance(s.miss)));
-        let failing = self.probe_failure(pod, start);
-        let failed_probes = dice.binomial(probes_per_window(s) as f64, failing) as u64;
-        Window { counts, restarted, missing, failed_probes }
-    }
-
-    /// Part of a window's requests above a bound: a mixture over the states that it was in.
-    fn part_slower_than(&self, bound: f64, sums: &Sums) -> f64 {
-        let s = self.scenario;
-        let scrape = f64::from(s.scrape);
-        let effect = (sums.effect / scrape).clamp(0.0, 1.0);
-        let factor = s.cold.map_or(s.lat_mult, |(_, factor)| factor);
-        let trouble = (sums.shared.max(sums.burst) / scrape).clamp(0.0, 1.0);
-        let slowed = if s.pod_rate > 0.0 { s.pod_lat } else { s.shared_lat };
-        let mixed = |by: f64| {
-            (1.0 - effect) * slower_than(bound, by) + effect * slower_than(bound, by * factor)
+impl<'a> Traffic<'a> {
+    /// Traffic that begins at a second, with this many candidate pods at most.
+    pub(super) fn new(
+        scenario: &'a Scenario,
+        bounds_ms: &[f64],
+        candidates: usize,
+        start: i64,
+        mut dice: Dice,
+    ) -> Self {
+        let mut pods = |arm: &str, count: usize| -> Vec<Pod> {
+            let name = |n: usize| format!("{arm}{n}");
+            (0..count)
+                .map(|n| Pod::new(name(n), arm == "c", scenario, bounds_ms, start, &mut dice))
+                .collect()
         };
-        (1.0 - trouble) * mixed(1.0) + if trouble > 0.0 { trouble * mixed(slowed) } else { 0.0 }
+        let pods = PerArm {
+            baseline: pods("b", scenario.n_base as usize),
+            candidate: pods("c", candidates),
+        };
+        let incidents = Bursts::new(scenario.shared_rate, start, &mut dice);
+        let log_load = LOAD_SD * dice.normal();
+        Self { scenario, dice, second: start, log_load, load: 1.0, incidents, pods, excess: 0.0 }
     }
 
-    fn probe_failure(&self, pod: Pod, start: f64) -> f64 {
+    /// Lets one second pass with this share of the candidate's.
+    pub(super) fn pass(&mut self, share: f64) {
         let s = self.scenario;
-        let out =
-            s.probe_out.is_some_and(|(begin, length)| start >= begin && start < begin + length);
-        let ill = pod != Pod::Baseline && s.unhealthy > 0.0 && s.has_effect(start as i64);
-        match (out, ill) {
-            (true, _) => 1.0,
-            (false, true) => s.unhealthy.max(s.flake),
-            (false, false) => s.flake,
+        let at = self.second;
+        self.second += 1;
+        if at.rem_euclid(LOAD_STEP_S) == 0 {
+            self.load = (self.log_load - LOAD_SD * LOAD_SD / 2.0).exp();
+            let noise = LOAD_SD * (1.0 - LOAD_MEMORY * LOAD_MEMORY).sqrt();
+            self.log_load = LOAD_MEMORY * self.log_load + noise * self.dice.normal();
         }
-    }
-
-    /// Errors and unanswered requests beyond the usual, or requests beyond the usual p95.
-    fn add_excess(&self, n: usize, error: f64, burst: &[bool], excess: &mut [f64]) {
-        let s = self.scenario;
-        let p95 = LATENCY_MEDIAN_MS * (LATENCY_SIGMA * normal::quantile(0.95)).exp();
-        let slow = if s.lat_mult > 1.0 { slower_than(p95, s.lat_mult) - 0.05 } else { 0.0 };
-        for (time, sum) in
-            excess.iter_mut().enumerate().filter(|(time, _)| s.has_effect(*time as i64))
-        {
-            let second = time + HISTORY_S as usize;
-            let usual = self.usual_errors(second, error, burst[second]);
-            let errors = (usual * s.err_mult + s.err_add).clamp(0.0, 1.0);
-            let bad = match s.kind {
-                super::Kind::Lat => slow,
-                super::Kind::Null | super::Kind::Err | super::Kind::Hang | super::Kind::Health => {
-                    errors - usual + s.hang
-                }
-            };
-            *sum += bad * self.demand(Pod::Candidate(n), second);
+        let incident = self.incidents.is_on(at, &mut self.dice, |_| i64::from(s.shared_dur));
+        let drifts = s.drift > 0.0 && s.drift != 1.0 && at > 0;
+        let drift = if drifts { s.drift.powf(at as f64 / f64::from(s.horizon)) } else { 1.0 };
+        let active = s.candidate_pods(share);
+        let second = Second { at, asked: s.rps * self.load, share, active, incident, drift };
+        for pod in &mut self.pods.baseline {
+            pod.pass(s, &second, 0, &mut self.dice);
+        }
+        for (n, pod) in self.pods.candidate.iter_mut().enumerate() {
+            self.excess += pod.pass(s, &second, n, &mut self.dice);
         }
     }
 }
 
-/// A restart loses a part of the window's counts.
+impl Pod {
+    fn new(
+        name: String,
+        candidate: bool,
+        s: &Scenario,
+        bounds_ms: &[f64],
+        start: i64,
+        dice: &mut Dice,
+    ) -> Self {
+        let error = s.base_err * (s.pod_het * dice.normal() - s.pod_het * s.pod_het / 2.0).exp();
+        let slowness = (s.lat_het * dice.normal()).exp();
+        let faulty = s.cold.map_or(s.lat_mult, |(_, factor)| factor);
+        let troubled = if s.pod_rate > 0.0 { s.pod_lat } else { s.shared_lat };
+        let slower = |bound: &f64| {
+            [1.0, faulty, troubled, troubled * faulty]
+                .map(|factor| slower_than(bound / slowness, factor))
+        };
+        Self {
+            name,
+            counters: vec![0.0; 2 + bounds_ms.len()],
+            fresh: false,
+            probes: ProbeCount::default(),
+            candidate,
+            error,
+            bursts: Bursts::new(s.pod_rate, start, dice),
+            offset: dice.below(u64::from(s.scrape)) as i64,
+            slower: bounds_ms.iter().map(slower).collect(),
+            slow_excess: slow_excess(s),
+            sums: Sums::default(),
+        }
+    }
+
+    /// Lets one second pass; returns the expected bad requests that only the candidate has.
+    fn pass(&mut self, s: &Scenario, second: &Second, n: usize, dice: &mut Dice) -> f64 {
+        let length = |dice: &mut Dice| (1.0 + dice.exponential(s.pod_dur)) as i64;
+        let burst = s.pod_rate > 0.0 && self.bursts.is_on(second.at, dice, length);
+        let demand = self.demand(s, second, n);
+        let incident_errors = if second.incident { s.shared_err } else { 0.0 };
+        let burst_errors = if burst { s.pod_err } else { 0.0 };
+        let usual = (self.error * second.drift).max(incident_errors).max(burst_errors).min(1.0);
+        let effect = self.candidate && s.has_effect(second.at);
+        let (requests, errors) = match effect {
+            true => (demand * (1.0 - s.hang), (usual * s.err_mult + s.err_add).clamp(0.0, 1.0)),
+            false => (demand, usual),
+        };
+        let cold = |(length, _): (f64, f64)| {
+            self.candidate && second.at >= 0 && (second.at as f64) < length
+        };
+        self.sums.seconds += 1.0;
+        self.sums.ok += requests * (1.0 - errors);
+        self.sums.errors += requests * errors;
+        self.sums.faulty += f64::from(s.cold.map_or(effect, cold));
+        self.sums.incident += f64::from(second.incident);
+        self.sums.burst += f64::from(burst);
+        self.probe(s, second.at, effect, dice);
+        if second.at.rem_euclid(i64::from(s.scrape)) == self.offset {
+            self.sample(s, second.at, dice);
+        }
+        let bad = match (effect, s.kind) {
+            (false, _) => 0.0,
+            (true, Kind::Lat) => self.slow_excess,
+            (true, Kind::Null | Kind::Err | Kind::Hang | Kind::Health) => errors - usual + s.hang,
+        };
+        bad * demand
+    }
+
+    /// Requests that it is asked for in a second.
+    fn demand(&self, s: &Scenario, second: &Second, n: usize) -> f64 {
+        match (self.candidate, n < second.active) {
+            (false, _) => second.asked * (1.0 - second.share) / f64::from(s.n_base),
+            (true, true) => second.asked * second.share / second.active as f64,
+            (true, false) => 0.0,
+        }
+    }
+
+    fn probe(&mut self, s: &Scenario, at: i64, effect: bool, dice: &mut Dice) {
+        if at.rem_euclid(PROBE_S) != 0 {
+            return;
+        }
+        let time = at as f64;
+        let out = s.probe_out.is_some_and(|(begin, length)| time >= begin && time < begin + length);
+        let ill = if effect { s.unhealthy } else { 0.0 };
+        let failing = if out { 1.0 } else { ill.max(s.flake) };
+        self.probes.sent += 1;
+        self.probes.failed += u64::from(dice.chance(failing));
+    }
+
+    /// The scraper comes by.
+    fn sample(&mut self, s: &Scenario, at: i64, dice: &mut Dice) {
+        let sums = std::mem::take(&mut self.sums);
+        let mut counts = self.draw(s, &sums, dice);
+        if s.restarts > 0.0 && dice.chance(s.restarts * f64::from(s.scrape) / HOUR_S) {
+            thin(&mut counts, dice);
+            self.counters.fill(0.0);
+        }
+        self.counters.iter_mut().zip(&counts).for_each(|(counter, count)| *counter += count);
+        // The end of the interval that the sample belongs to.
+        let end = (at - self.offset + i64::from(s.scrape)) as f64;
+        let out = s.outage.is_some_and(|(begin, length)| end > begin && end <= begin + length);
+        self.fresh |= !out && !(s.miss > 0.0 && dice.chance(s.miss));
+    }
+
+    /// What it has counted since its last sample.
+    fn draw(&self, s: &Scenario, sums: &Sums, dice: &mut Dice) -> Vec<f64> {
+        let errors = dice.clusters(sums.errors, s.cluster);
+        let requests = dice.poisson(sums.ok) + errors;
+        let mut counts = Vec::with_capacity(self.counters.len());
+        counts.extend([requests, errors]);
+        let faulty = sums.faulty / sums.seconds;
+        let troubled = sums.incident.max(sums.burst) / sums.seconds;
+        let (mut left, mut before) = (requests, 1.0);
+        for slower in &self.slower {
+            let of = |state: Latency| slower[state as usize];
+            let calm = (1.0 - faulty) * of(Latency::Usual) + faulty * of(Latency::Faulty);
+            let rough = (1.0 - faulty) * of(Latency::Troubled) + faulty * of(Latency::Both);
+            let part = (1.0 - troubled) * calm + troubled * rough;
+            left = dice.binomial(left, (part / before).clamp(0.0, 1.0));
+            counts.push(left);
+            before = part.max(RAREST);
+        }
+        counts
+    }
+}
+
+fn slow_excess(s: &Scenario) -> f64 {
+    let p95 = LATENCY_MEDIAN_MS * (LATENCY_SIGMA * normal::quantile(0.95)).exp();
+    if s.lat_mult > 1.0 { slower_than(p95, s.lat_mult) - 0.05 } else { 0.0 }
+}
+
+/// A restart loses a part of what was counted.
 fn thin(counts: &mut [f64], dice: &mut Dice) {
     let keep = dice.uniform();
     counts.iter_mut().for_each(|count| *count = dice.binomial(*count, keep));
@@ -304,4 +314,9 @@ fn thin(counts: &mut [f64], dice: &mut Dice) {
         *slow = slow.min(most);
         most = *slow;
     }
+}
+
+/// When history begins.
+pub(super) const fn history_start() -> i64 {
+    -(HISTORY_S as i64)
 }

@@ -26,7 +26,7 @@ use super::process::{Evidence, Judged};
 use super::recording::{
     Header, Line, Reason, StageTimes, VERDICT_SCHEMA, VerdictLine, Word, believable,
 };
-use super::stream::Baseline;
+use super::stream::{Baseline, Stream};
 use crate::analysis::{Cause, JudgedOn, PerArm};
 use crate::policy::Condition;
 
@@ -130,13 +130,23 @@ impl Judge {
     /// Judges one line of a recording; `None` for history, and for lines that can't be used.
     pub fn look(&mut self, line: &Line) -> Option<VerdictLine> {
         let looked = self.take(line)?;
-        Some(self.verdict_line(&looked))
+        let mut verdict = self.verdict_line(&looked);
+        if verdict.verdict == Word::Pass && line.healthy == Some(false) {
+            (verdict.verdict, verdict.reason) = (Word::Unknown, Reason::CollectingProbes);
+        }
+        Some(verdict)
     }
 
     /// Lines and samples that could not be used.
     #[must_use]
     pub const fn dropped(&self) -> (u64, u64) {
         (self.dropped_lines, self.samples.bad)
+    }
+
+    /// The causes of the first breach, as they were when it was found.
+    #[must_use]
+    pub fn causes(&self) -> &[Cause] {
+        self.breach.as_ref().map_or(&[], |breach| &breach.causes)
     }
 
     /// 1 − 1/max E: "were the candidate no worse, at most one promotion in 1/(1−c) would show this".
@@ -345,6 +355,15 @@ impl Judge {
 
     pub(super) fn errors_phi(&self) -> f64 {
         self.base.errors.phi()
+    }
+
+    pub(super) fn latency_phi(&self) -> f64 {
+        let bound = self.evidence.pass_bound();
+        bound.and_then(|k| self.base.latencies.get(k)).map_or(1.0, Stream::phi)
+    }
+
+    pub(super) const fn log_e(&self) -> f64 {
+        self.log_e
     }
 }
 

@@ -55,9 +55,14 @@ impl Seen {
 /// Log-likelihood ratios of "arm 1 has r·r₀ times the rate of arm 2" against r₀.
 pub(super) fn two_samples(seen: &Seen, ratios: &[f64], r0: f64) -> Vec<f64> {
     let total = seen.bad + seen.base_bad;
+    // Mostly nothing bad has happened, and then nothing is said: logarithms are what a block costs.
+    if total == 0.0 {
+        return vec![0.0; ratios.len()];
+    }
     let all = seen.all + seen.base_all;
     let rho = if all > 0.0 { seen.all / all } else { 0.0 };
-    let weigh = |r: f64| seen.bad * r.ln() - total * ((r - 1.0) * rho).ln_1p();
+    let own = |r: f64| if seen.bad == 0.0 { 0.0 } else { seen.bad * r.ln() };
+    let weigh = |r: f64| own(r) - total * ((r - 1.0) * rho).ln_1p();
     let null = weigh(r0);
     ratios.iter().map(|r| weigh(r * r0) - null).collect()
 }

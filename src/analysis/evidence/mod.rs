@@ -28,7 +28,8 @@
 //! | `relative`, `absolute`, `latency`, `share`, `health` | the kinds of trouble |
 //! | `pass` | proof that limits hold |
 //! | `process`, `parts`, `weighing` | one block: all bets, one number, one reason |
-//! | `judge`, `live`, `readings` | looks, blocks, stages; words for people |
+//! | `judge`, `live`, `readings`, `explained` | looks, blocks, stages; words for people |
+//! | `outlook` | what a stage can prove with a given traffic |
 //!
 //! Pure and synchronous: no clock, no I/O. The state is plain data of bounded size.
 
@@ -36,6 +37,7 @@ pub mod config;
 mod limits;
 
 mod recording;
+mod written;
 
 mod counters;
 
@@ -63,15 +65,20 @@ mod parts;
 mod process;
 mod weighing;
 
+mod explained;
 mod judge;
 mod live;
 mod readings;
 
+mod outlook;
+
 pub(crate) mod normal;
 mod numbers;
 
+pub use explained::Explained;
 pub use judge::Judge;
 pub use limits::Refused;
+pub use outlook::{Assumed, Outlook, outlook};
 pub use parts::{Part, Parts};
 pub use recording::{
     Header, Line, RECORDING_SCHEMA, Reason, Sample, StageTimes, VERDICT_SCHEMA, VerdictLine, Word,

@@ -70,8 +70,8 @@ impl Placebo {
                 if new { masses.0 } else { masses.1 },
             );
             self.used += u32::from(new);
-            self.max_a = self.max_a.max(log_mean(&slot.a));
-            self.max_b = self.max_b.max(log_mean(&slot.b));
+            raise(&mut self.max_a, &slot.a);
+            raise(&mut self.max_b, &slot.b);
         }
     }
 
@@ -86,6 +86,14 @@ impl Placebo {
         let pods = f64::from(self.used).ln();
         let raise = |max: f64| (max - pods).clamp(0.0, PLACEBO_MAX);
         Raises { a: raise(self.max_a), b: raise(self.max_b) }
+    }
+}
+
+/// Raises a maximum to the mean of a pod's alternatives. No mean exceeds its largest term, so
+/// most pods cost a comparison.
+fn raise(max: &mut f64, log_l: &[f64]) {
+    if log_l.iter().any(|log_l| log_l > max) {
+        *max = max.max(log_mean(log_l));
     }
 }
 

@@ -117,6 +117,16 @@ impl Evidence {
         self.share_age = 0;
     }
 
+    /// Until the stage is old enough to pass, in seconds.
+    pub(super) fn bake_left_s(&self) -> f64 {
+        self.bake.saturating_sub(self.age) as f64 * self.block_s
+    }
+
+    /// The latency bound from which on a slow request fails the pass.
+    pub(super) fn pass_bound(&self) -> Option<usize> {
+        self.latency_bounds.map(|(_, pass)| pass)
+    }
+
     /// Takes in one block. `good_probes`: of the candidate, in a row since the stage began; `commit`:
     /// the block is over.
     pub(super) fn judge(

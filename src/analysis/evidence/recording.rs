@@ -169,6 +169,8 @@ pub struct Line {
     pub expected: PerArm<Option<u32>>,
     /// `None`: not two numbers of which the first is not the larger.
     pub probes: PerArm<Option<ProbeCount>>,
+    /// Whether every candidate instance was seen to be healthy; absent where nobody could tell.
+    pub healthy: Option<bool>,
 }
 
 impl Line {
@@ -199,6 +201,7 @@ impl Line {
             },
             expected: PerArm { baseline: expected("baseline"), candidate: expected("candidate") },
             probes: PerArm { baseline: probes("baseline"), candidate: probes("candidate") },
+            healthy: per_arm("healthy").as_bool(),
         }
     }
 }
@@ -240,6 +243,7 @@ impl From<&Look> for Line {
                 baseline: Some(look.probes.baseline),
                 candidate: Some(look.probes.candidate),
             },
+            healthy: Some(look.candidate_healthy),
         }
     }
 }

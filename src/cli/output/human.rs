@@ -113,7 +113,7 @@ pub(crate) fn result(line: &ResultLine) -> String {
     rows.join("\n")
 }
 
-fn cause(cause: &Cause) -> Vec<String> {
+pub(crate) fn cause(cause: &Cause) -> Vec<String> {
     let mut rows = vec![format!("  cause      {}", cause.condition)];
     let unit = |value: f64| in_unit(&cause.condition, value);
     let mut parts: Vec<String> = Vec::new();

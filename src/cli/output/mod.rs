@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::{Exit, Format, Global};
 
+pub(crate) mod backtest;
+
 pub(crate) mod board;
 
 pub(crate) mod human;
@@ -18,7 +20,11 @@ pub(crate) mod plan;
 
 mod readings;
 
+mod reasons;
+
 mod series;
+
+pub(crate) mod simulate;
 
 mod line;
 

@@ -8,7 +8,7 @@ use super::super::process::Evidence;
 use super::super::recording::Sample;
 use super::super::{Header, Judge, Line, Part, StageTimes, VerdictLine};
 use super::golden::{judge_of, names};
-use super::written::{ALL, conditions};
+use super::{ALL, conditions};
 use crate::analysis::{JudgedOn, PerArm, ProbeCount};
 
 /// Bytes of state that a promotion with 16 baseline pods and 6 bounds may have.
@@ -67,6 +67,7 @@ prop_compose! {
             samples: PerArm { baseline: samples.0, candidate: samples.1 },
             expected: PerArm { baseline: expected.0, candidate: expected.1 },
             probes: PerArm { baseline: probes.0, candidate: probes.1 },
+            healthy: None,
         }
     }
 }
@@ -207,6 +208,7 @@ fn the_state_of_16_pods_and_6_bounds_is_small() {
             },
             expected: PerArm { baseline: Some(16), candidate: Some(4) },
             probes: PerArm::default(),
+            healthy: None,
         };
         judge.look(&line);
     }

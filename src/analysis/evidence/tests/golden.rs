@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::super::{Header, Judge, Line, Part, VerdictLine};
-use super::written::conditions;
+use super::conditions;
 
 const TOLERANCE: f64 = 1e-6;
 

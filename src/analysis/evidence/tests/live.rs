@@ -1,8 +1,8 @@
 //! The seam: looks in, judgements out.
 
 use super::super::super::{Cause, JudgedOn, Judgement, Unknown, Verdict};
+use super::ALL;
 use super::story::{CALM, Step, Story};
-use super::written::ALL;
 use crate::analysis::PerArm;
 
 fn judge(story: &mut Story, step: Step) -> Judgement {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::{Header, Judge, Line, StageTimes, VerdictLine};
-use super::written::conditions;
+use super::conditions;
 use crate::analysis::{Counters, Look, PerArm, ProbeCount};
 use crate::share::Share;
 

@@ -1,0 +1,47 @@
+//! What a person wants to know of a decision beyond its readings: what is ruled out, and what a stage that
+//! has not passed still needs.
+
+use super::judge::Judge;
+use super::pass::PassEvidence;
+use crate::analysis::JudgedOn;
+
+/// The present stage, as it stands after the last look.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Explained {
+    /// E: a harmless promotion gets there with probability 1/E at most.
+    pub e: f64,
+    /// 1 − 1/max E
+    pub confidence: f64,
+    /// Candidate requests of this stage, and the errors among them.
+    pub requests: f64,
+    pub errors: f64,
+    /// Error rates above this fraction are ruled out at 95 %.
+    pub ruled_out_above: Option<f64>,
+    /// Until the stage is old enough.
+    pub bake_left_s: f64,
+    /// Further candidate requests that the limits need, if they are as those before; `None`: they
+    /// won't be proven so.
+    pub requests_left: Option<f64>,
+}
+
+impl Judge {
+    /// Explains where the stage stands.
+    #[must_use]
+    pub fn explain(&self) -> Explained {
+        let pass: &PassEvidence = &self.evidence.pass;
+        let (seen, phi) = (pass.seen(), self.errors_phi());
+        let users = self.judged_on() == JudgedOn::All;
+        Explained {
+            e: self.log_e().exp(),
+            confidence: self.confidence(),
+            requests: seen.all,
+            errors: seen.bad,
+            ruled_out_above: pass.ruled_out(phi),
+            bake_left_s: self.evidence.bake_left_s(),
+            requests_left: match users {
+                true => pass.more_requests(phi, self.latency_phi()),
+                false => Some(0.0),
+            },
+        }
+    }
+}
