@@ -183,6 +183,7 @@ impl Follower<'_> {
     }
 
     fn happened(&mut self, line: &crate::published::EventLine) {
+        super::report::happened(self.how.printer, line);
         if self.how.printer.is_json() {
             self.how.printer.object(line);
         } else {
@@ -355,6 +356,7 @@ pub(crate) fn conclude(printer: &Printer, ended: Ended) -> Exit {
             } else {
                 printer.answer(&human::result(&line));
             }
+            super::report::result(printer, &line);
             Exit::of_code(line.outcome.exit_code)
         }
     }

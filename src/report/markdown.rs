@@ -58,11 +58,12 @@ fn head(result: &ResultLine, story: Option<&Story>) -> String {
         markdown(&outcome.reason)
     );
     // Writing into a string can't fail, here and below.
+    let stable = stable_before(result, story);
+    let from = if stable.is_empty() { String::new() } else { format!("{} → ", markdown(stable)) };
     let _ = writeln!(
         text,
-        "**{}**: {} → **{}**. {}: {}.",
+        "**{}**: {from}**{}**. Traffic: {}. Time: {}.",
         markdown(&result.target),
-        markdown(stable_before(result, story)),
         markdown(&outcome.candidate_revision),
         markdown(&words::served(outcome)),
         words::speed(outcome)

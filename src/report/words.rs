@@ -26,6 +26,11 @@ pub(super) fn percent(fraction: f64) -> String {
     format!("{:.2} %", fraction * 100.0)
 }
 
+/// Returns a percentage without zeros at its end, for a scale.
+pub(super) fn round_percent(fraction: f64) -> String {
+    format!("{} %", (fraction * 10_000.0).round() / 100.0)
+}
+
 pub(super) fn confidence(sure: Option<f64>) -> String {
     sure.map_or(NONE.to_owned(), |sure| format!("{:.1} %", sure * 100.0))
 }

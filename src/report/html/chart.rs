@@ -8,8 +8,8 @@ use crate::analysis::VerdictWord;
 /// Width and height of the drawing, in its own units.
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 200.0;
-/// Above the highest value, as a part of it.
-const HEADROOM: f64 = 1.08;
+/// A limit so many times above all values would press the curves flat: it is told instead.
+const LIMIT_TIMES_MAX: f64 = 10.0;
 /// Points of one curve; of more, every column keeps its highest.
 const POINTS_MAX: usize = 500;
 
@@ -81,10 +81,9 @@ impl Chart<'_> {
     fn most(&self) -> f64 {
         let values = self.curves.iter().flat_map(|curve| &curve.points).filter_map(|(_, v)| *v);
         let highest = values.filter(|v| v.is_finite()).fold(self.least, f64::max);
-        // A limit far above all values would press the curves flat.
-        let limits = self.limits.iter().map(|(limit, _)| *limit).filter(|l| *l <= highest * 3.0);
-        let most = limits.fold(highest, f64::max);
-        if self.is_steps { most } else { most * HEADROOM }
+        let near = |limit: &f64| *limit <= highest * LIMIT_TIMES_MAX;
+        let limits = self.limits.iter().map(|(limit, _)| *limit).filter(near);
+        round_up(limits.fold(highest, f64::max))
     }
 
     fn x(&self, seconds: f64) -> f64 {
@@ -164,6 +163,17 @@ fn key(class: &str, name: &str) -> String {
     )
 }
 
+/// Returns the next number that a scale ends with: 1, 2 or 5 times a power of 10.
+fn round_up(most: f64) -> f64 {
+    if most <= 0.0 || !most.is_finite() {
+        return 1.0;
+    }
+    let power = 10_f64.powf(most.log10().floor());
+    let ends = [1.0, 2.0, 5.0, 10.0].map(|times| times * power);
+    // Only rounding errors can make all of them too small.
+    ends.into_iter().find(|end| *end >= most * 0.9999).unwrap_or(most)
+}
+
 fn y(value: f64, most: f64) -> f64 {
     round(HEIGHT - if most > 0.0 { (value / most).clamp(0.0, 1.0) * HEIGHT } else { 0.0 })
 }
@@ -187,7 +197,16 @@ fn thin(points: &[(f64, Option<f64>)]) -> Vec<(f64, Option<f64>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{POINTS_MAX, thin};
+    use super::{POINTS_MAX, round_up, thin};
+
+    #[test]
+    fn a_scale_ends_with_a_round_number() {
+        for (most, expected) in
+            [(1.0, 1.0), (0.31, 0.5), (17.0, 20.0), (1001.0, 2000.0), (0.0, 1.0), (f64::NAN, 1.0)]
+        {
+            assert!((round_up(most) - expected).abs() < 1e-9 * expected, "{most}");
+        }
+    }
 
     #[test]
     fn of_many_points_the_spike_stays() {

@@ -24,7 +24,7 @@ pub(super) fn render(story: &Story) -> String {
     let marks: Vec<f64> =
         story.stages.iter().filter_map(|stage| stage.seen).map(|at| story.seconds(at)).collect();
     let mut text = String::from("<section aria-label=\"Over time\">\n");
-    text.push_str(&shares(story, length_s, &marks).render(words::percent, xml, &times));
+    text.push_str(&shares(story, length_s, &marks).render(words::round_percent, xml, &times));
     if story.looks.is_empty() {
         return text
             + "<p class=\"faint\">No look was taken: there is nothing else to draw.</p></section>\n";
@@ -157,10 +157,10 @@ fn sure(story: &Story, length_s: f64, marks: &[f64], times: &str) -> String {
         limits: Vec::new(),
         marks: marks.to_vec(),
         length_s,
-        least: 1.0 / 1.08,
+        least: 1.0,
         is_steps: false,
     }
-    .render(words::percent, xml, times)
+    .render(words::round_percent, xml, times)
 }
 
 fn times(length_s: f64) -> String {

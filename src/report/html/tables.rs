@@ -71,7 +71,9 @@ pub(super) fn happened(story: &Story) -> String {
     let event = |event: &Event| {
         let name = serde_json::to_value(event.event).ok();
         let name = name.as_ref().and_then(|name| name.as_str()).unwrap_or_default();
-        let stage = event.stage.map_or_else(String::new, |stage| format!("stage {stage}: "));
+        // A stage's own message names it already.
+        let stage = event.stage.filter(|_| !event.message.starts_with("stage "));
+        let stage = stage.map_or_else(String::new, |stage| format!("stage {stage}: "));
         (event.at, name.to_owned(), format!("{stage}{}", event.message))
     };
     let ask = |(what, ask): &(AskedFor, Ask)| {
