@@ -20,7 +20,9 @@
 //! | shell | [`durable`] | files that survive a crash, a full disk, a second process |
 //! | shell | [`evidence`] | counters and probes |
 //! | shell | [`platform`] | where target and traffic live: local, simulated |
+//! | shell | [`notify`] | telling people; never changes a decision |
 //! | shell | [`history`] | append-only record of observations and decisions |
+//! | pure | [`report`] | a promotion's records as JSON, JUnit, Markdown and HTML |
 //! | shell | [`engine`] | observe, step, record, act, wait: the one loop |
 //! | shell | [`simulate`] | what a policy would do: the judge, and the loop, on simulated traffic |
 //! | face | [`host`] | the local platform's long-lived process, and how to talk to it |
@@ -50,7 +52,11 @@ pub mod evidence;
 
 pub mod platform;
 
+pub mod notify;
+
 pub mod history;
+
+pub mod report;
 
 pub mod engine;
 

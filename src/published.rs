@@ -237,7 +237,7 @@ impl PromotionStatus {
     }
 }
 
-fn unknown_reasons(judgement: &Judgement) -> Vec<String> {
+pub(crate) fn unknown_reasons(judgement: &Judgement) -> Vec<String> {
     match &judgement.verdict {
         Verdict::Unknown { why } => why.iter().map(Unknown::to_string).collect(),
         Verdict::Pass | Verdict::Breach { .. } => Vec::new(),

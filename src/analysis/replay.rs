@@ -260,7 +260,7 @@ struct Thresholds {
 impl Thresholds {
     fn new(policy: &Policy, header: &Header) -> Self {
         Self {
-            judge: threshold::Judge::new(&plan_for(policy, header), &header.bounds_ms),
+            judge: threshold::Judge::new(&plan_for(policy, header)),
             width: 2 + header.bounds_ms.len(),
             expected: PerArm::default(),
             dropped_lines: 0,
@@ -368,6 +368,7 @@ fn plan_for(policy: &Policy, header: &Header) -> Plan {
     let interval = std::time::Duration::try_from_secs_f64(header.interval_s).unwrap_or(window);
     let defaults = Defaults { interval, window };
     let mut plan = Plan::new(policy, "", "", nobody(), nobody(), defaults);
+    plan.judge.bounds_ms.clone_from(&header.bounds_ms);
     if let Some(check) = &mut plan.health_check {
         check.interval = header
             .probe_interval_s

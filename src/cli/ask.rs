@@ -11,6 +11,7 @@ use super::error::Error;
 use super::exit::Exit;
 use super::follow::{self, Following, OnCancel, OnUnknown};
 use super::output::Printer;
+use super::report::About;
 use super::signals::Signals;
 use super::target::Target;
 use crate::history::AskedFor;
@@ -57,6 +58,18 @@ pub(crate) struct RollbackArgs {
     /// Move all traffic at once, without stages
     #[arg(long)]
     now: bool,
+}
+
+impl AskArgs {
+    pub(crate) fn about(&self) -> About {
+        About { target: self.target.to_string(), release: String::new() }
+    }
+}
+
+impl RollbackArgs {
+    pub(crate) fn about(&self) -> About {
+        About { release: self.to.clone().unwrap_or_default(), ..self.ask.about() }
+    }
 }
 
 /// What was done, as programs read it.

@@ -103,6 +103,9 @@ impl Error {
     /// Prints it once, and returns the exit code that it stands for.
     pub(crate) fn print(&self, printer: &Printer) -> Exit {
         printer.complain(&self.render());
+        if let What::Mistakes(report) = &self.what {
+            super::report::findings(printer, &report.findings());
+        }
         self.exit
     }
 

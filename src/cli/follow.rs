@@ -199,6 +199,7 @@ impl Follower<'_> {
     }
 
     fn happened(&mut self, line: &crate::published::EventLine) {
+        super::report::happened(self.how.printer, line);
         if self.how.printer.is_json() {
             self.how.printer.object(line);
         } else {

@@ -24,6 +24,8 @@ mod embedded;
 
 mod signals;
 
+mod report;
+
 mod follow;
 
 mod own;
@@ -69,6 +71,8 @@ Examples:
 struct Cli {
     #[command(flatten)]
     global: Global,
+    #[command(flatten)]
+    leave: report::LeaveArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -77,7 +81,7 @@ struct Cli {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Print for people or for programs (one JSON object a line)
+    /// Print for people, for programs (one JSON object a line), or for a GitHub runner
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
     /// Colour the output; `auto` looks at the terminal and at `NO_COLOR`
@@ -99,6 +103,7 @@ pub(crate) enum Format {
     #[default]
     Human,
     Json,
+    Github,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -171,26 +176,46 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     cli.global.color.set();
     let printer = Printer::new(&cli.global);
-    let exit = run(cli, &printer).unwrap_or_else(|error| error.print(&printer));
-    printer.conclude(exit).into()
+    let printer = match cli.leave.clone().check() {
+        Ok(leavings) => printer.leaving(leavings),
+        Err(error) => return error.print(&printer).into(),
+    };
+    let ended = run(cli, &printer);
+    let exit = printer.conclude(match &ended {
+        Ok(exit) => *exit,
+        Err(error) => error.print(&printer),
+    });
+    report::conclude(&printer, exit, ended.as_ref().err());
+    exit.into()
 }
 
 fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     let global = cli.global;
+    if printer.leavings.is_asked_for() && !cli.command.follows() {
+        return Err(Error::user("`--report` and `--notify-url` are of a promotion")
+            .hint("promote, retry and rollback take them"));
+    }
     match cli.command {
         Command::Demo => runtime()?.block_on(demo::demo(printer, global.timeout)),
         Command::Promote(args) => {
-            let timeout = global.timeout;
-            runtime()?.block_on(promote::promote(printer, timeout, args))
+            let (timeout, about) = (global.timeout, args.about());
+            let promoted = promote::promote(printer, timeout, args);
+            runtime()?.block_on(report::following(printer, about, promoted))
         }
         Command::Status(args) => runtime()?.block_on(status::status(printer, global.timeout, args)),
         Command::Abort(args) => block_on(&global, ask::abort(printer, args)),
         Command::Hold(args) => block_on(&global, ask::ask(printer, AskedFor::Hold, args)),
         Command::Resume(args) => block_on(&global, ask::ask(printer, AskedFor::Resume, args)),
         Command::Approve(args) => block_on(&global, ask::approve(printer, args)),
-        Command::Retry(args) => runtime()?.block_on(ask::retry(printer, global.timeout, args)),
+        Command::Retry(args) => {
+            let about = args.about();
+            let retried = ask::retry(printer, global.timeout, args);
+            runtime()?.block_on(report::following(printer, about, retried))
+        }
         Command::Rollback(args) => {
-            runtime()?.block_on(ask::rollback(printer, global.timeout, args))
+            let about = args.about();
+            let back = ask::rollback(printer, global.timeout, args);
+            runtime()?.block_on(report::following(printer, about, back))
         }
         Command::History(args) => history::history(printer, &args),
         Command::Serve(args) => runtime()?.block_on(serve::serve(printer, args)),
@@ -205,6 +230,13 @@ fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Completions(args) => completions::completions(printer, &args),
         Command::Man => completions::man(printer),
         Command::Version => Ok(completions::version(printer)),
+    }
+}
+
+impl Command {
+    /// Returns whether it follows a promotion to its end.
+    const fn follows(&self) -> bool {
+        matches!(self, Self::Promote(_) | Self::Retry(_) | Self::Rollback(_))
     }
 }
 

@@ -15,6 +15,7 @@ use super::follow::{self, Following, OnCancel, OnUnknown};
 use super::output::Printer;
 use super::own::{self, OwnRun};
 use super::plan::{self, PlanArgs};
+use super::report::About;
 use super::signals::Signals;
 use super::target::{self, Found};
 use crate::host::protocol::Request;
@@ -58,6 +59,12 @@ pub(crate) struct PromoteArgs {
     /// Send so many requests a second to the app meanwhile (app file only)
     #[arg(long, value_name = "RPS")]
     load: Option<f64>,
+}
+
+impl PromoteArgs {
+    pub(crate) fn about(&self) -> About {
+        About { target: self.what.target.to_string(), release: self.what.release.clone() }
+    }
 }
 
 /// Everything that is known before anything is started.

@@ -11,7 +11,6 @@ use super::exit::Exit;
 use super::output::Printer;
 use super::past::Past;
 use super::target::Target;
-use crate::analysis::bounds_ms;
 use crate::analysis::evidence::{Header, Line};
 use crate::durable;
 use crate::history::Record;
@@ -67,7 +66,7 @@ fn recording(past: &Past) -> Result<(Vec<u8>, usize), Error> {
         let _ = writeln!(text, "{line}");
         Ok::<_, Error>(())
     };
-    let header = Header::of_plan(&past.plan, &bounds_ms(&past.plan.conditions));
+    let header = Header::of_plan(&past.plan);
     write(serde_json::to_string(&header))?;
     let looks = past.records.iter().filter_map(|(_, record)| match record {
         Record::Observed { look, .. } => Some(Line::from(look)),

@@ -96,6 +96,7 @@ fn tell(printer: &Printer, report: &Report) {
     if report.is_empty() {
         return;
     }
+    super::report::findings(printer, &report.findings());
     if !printer.is_json() {
         return printer.answer(&report.coloured());
     }

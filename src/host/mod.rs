@@ -15,13 +15,11 @@ use crate::clock::{Clock, SystemClock};
 use crate::durable::Lock;
 use crate::engine::Promotion;
 use crate::history::{AskedFor, History, Record, Urgency, journal};
-use crate::platform::local::app::App;
+use crate::plan::Release;
+use crate::platform::local::app::{App, ReleaseSpec};
+use crate::platform::local::stored::Stored;
 use crate::platform::local::{Home, Local};
 use crate::policy::METRICS;
-use crate::platform::local::app::{App, ReleaseSpec};
-use crate::plan::Release;
-use crate::platform::local::stored::Stored;
-use crate::platform::local::{Home, Local, LocalError};
 use crate::published::{LastResult, ResultLine};
 use crate::rollout::Ask;
 
@@ -41,10 +39,11 @@ pub mod paths;
 
 mod socket;
 
+mod settle;
+
 mod error;
 
 pub use error::HostError;
-mod settle;
 
 use admission::Admitted;
 use diary::Diary;
@@ -307,7 +306,8 @@ impl Shared {
 /// Returns how a release is started: as the candidate that it is, as when it was stable, or as the
 /// app file says.
 fn how_it_starts(stored: &Stored, app: &App, release: &Release) -> Option<ReleaseSpec> {
-    let candidate = stored.candidate.as_ref().map(|candidate| (&candidate.release, &candidate.spec));
+    let candidate =
+        stored.candidate.as_ref().map(|candidate| (&candidate.release, &candidate.spec));
     let passed = stored.passed.iter().map(|past| (&past.release, &past.spec));
     let mut known = candidate.into_iter().chain(passed);
     let found = known.find(|(known, _)| known.hash == release.hash).map(|(_, spec)| spec);

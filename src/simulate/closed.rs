@@ -17,7 +17,7 @@ use super::scenario::Scenario;
 use super::traffic::{Pod, Traffic};
 use super::{Outcome, Promoted, Question};
 use crate::analysis::evidence::Refused;
-use crate::analysis::{Counters, Look, PerArm, VerdictWord, bounds_ms};
+use crate::analysis::{Counters, Look, PerArm, VerdictWord};
 use crate::clock::Clock;
 use crate::engine::{Promotion, Seams};
 use crate::evidence::Evidence;
@@ -59,7 +59,7 @@ pub(super) fn run(
     runtime: &Runtime,
     dice: Dice,
 ) -> Result<Outcome, Refused> {
-    let bounds = bounds_ms(&plan.conditions);
+    let bounds = plan.judge.bounds_ms.clone();
     let traffic = Traffic::new(question.scenario, &bounds, PODS_MAX, 0, dice);
     let world = Simulated::new(question.scenario, traffic);
     let mut promotion = Promotion::new("simulated".to_owned(), plan.clone(), EPOCH)?;

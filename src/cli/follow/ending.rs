@@ -106,6 +106,7 @@ pub(crate) fn conclude(printer: &Printer, ended: Ended) -> Exit {
             } else {
                 printer.answer(&human::result(&line));
             }
+            crate::cli::report::result(printer, &line);
             Exit::of_code(line.outcome.exit_code)
         }
     }

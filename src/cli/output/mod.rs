@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde::Serialize;
 
+use super::report::Leavings;
 use super::{Exit, Format, Global};
 
 pub(crate) mod backtest;
+
+pub(crate) mod github;
 
 pub(crate) mod board;
 
@@ -43,6 +46,7 @@ pub struct Printer {
     pub(crate) verbose: bool,
     /// An answer could not be written.
     failed: Arc<AtomicBool>,
+    pub(crate) leavings: Arc<Leavings>,
 }
 
 impl Printer {
@@ -52,7 +56,19 @@ impl Printer {
             quiet: global.quiet,
             verbose: global.verbose,
             failed: Arc::default(),
+            leavings: Arc::default(),
         }
+    }
+
+    /// Returns it with what the command is to leave behind.
+    pub(crate) fn leaving(self, leavings: Leavings) -> Self {
+        // In a runner's log the looks stand in groups that are folded.
+        let verbose = self.verbose || self.is_github();
+        Self { verbose, leavings: Arc::new(leavings), ..self }
+    }
+
+    pub(crate) fn is_github(&self) -> bool {
+        self.format == Format::Github
     }
 
     pub(crate) fn is_json(&self) -> bool {
@@ -61,11 +77,19 @@ impl Printer {
 
     /// Returns whether a block can be redrawn in place for a person.
     pub(crate) fn is_live(&self) -> bool {
-        !self.is_json() && !self.quiet && io::stderr().is_terminal()
+        self.format == Format::Human && !self.quiet && io::stderr().is_terminal()
     }
 
     /// The answer, for people.
     pub(crate) fn answer(&self, text: &str) {
+        if self.is_github() {
+            return self.command(&github::text(text));
+        }
+        self.note(writeln!(anstream::stdout().lock(), "{text}"));
+    }
+
+    /// A line that a runner obeys, or one that it can't take for such.
+    pub(crate) fn command(&self, text: &str) {
         self.note(writeln!(anstream::stdout().lock(), "{text}"));
     }
 
@@ -93,6 +117,10 @@ impl Printer {
 
     /// A line of the conversation that `--quiet` doesn't hide.
     pub(crate) fn complain(&self, text: &str) {
+        if self.is_github() {
+            // On one stream, so that it stays in order and in its group.
+            return self.command(&github::text(text));
+        }
         // Nobody is left to tell that nobody listens.
         let _ = writeln!(anstream::stderr().lock(), "{text}");
     }

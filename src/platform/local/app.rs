@@ -126,7 +126,9 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Checked<App>, Report> {
     let mut notes = Notes::default();
     let app = document::read(&mut notes, bytes).and_then(|root| {
         let fields = Fields::open(&mut notes, &root, &shape::APP)?;
-        app(&mut notes, &fields, path.parent().unwrap_or_else(|| Path::new("")))
+        // A bare file name has the parent "", in which no process can be started.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        app(&mut notes, &fields, folder.unwrap_or(Path::new(".")))
     });
     Report::new(path, bytes, notes).conclude(app)
 }

@@ -8,8 +8,9 @@ use tokio::sync::watch;
 use super::app::ReleaseSpec;
 use super::proxy::{Grace, Proxy};
 use super::revision::Revision;
-use super::roster::{self, Roster};
-use super::{Local, probes, surroundings};
+use super::roster::Roster;
+use super::stored::Stored;
+use super::{Local, SAVED_MAX, probes, surroundings};
 use crate::clock::Clock;
 use crate::plan::Release;
 use crate::share::Share;
@@ -63,7 +64,7 @@ impl Local {
 
     pub(super) fn start_candidate(&self, release: &Release, spec: &ReleaseSpec) {
         let number = self.now().timestamp_micros().unsigned_abs();
-        let stored = roster::new_revision(release.clone(), spec.clone(), number);
+        let stored = Stored::revision(release.clone(), spec.clone(), number);
         let inner = &self.inner;
         let around = surroundings(&inner.app, &inner.home, &inner.changed, &stored);
         self.change(|roster| roster.candidate = Some(Revision::run(stored, around)));
@@ -74,6 +75,8 @@ impl Local {
         let local = self.clone();
         tokio::spawn(async move {
             local.proxy().drain(&instance, grace).await;
+            // A host that dies now must not find a state in which this one still has its part.
+            local.saved(SAVED_MAX).await;
             let gone = {
                 let roster = local.roster();
                 let mut all = roster.candidate.iter().chain(&roster.retiring);

@@ -121,11 +121,9 @@ impl Local {
     ) -> Result<(Self, Alarms), LocalError> {
         let users = listen(app.listen)?;
         let admin = listen(app.admin)?;
-        let (stored, mut alarms) = start::recall(&app, &home)?;
-        let stored = start::reconcile(stored, &home, &mut alarms);
-        let (mut stored, mut alarms) = recall(&app, &home)?;
+        let (mut stored, mut alarms) = start::recall(&app, &home)?;
         settle(&mut stored);
-        let stored = reconcile(stored, &home, &mut alarms);
+        let stored = start::reconcile(stored, &home, &mut alarms);
         let changed = Arc::new(Notify::new());
         let config = Config {
             bounds_ms: bounds_ms(&app),
@@ -279,120 +277,6 @@ impl Local {
             std::iter::once(&roster.stable).chain(&roster.candidate).chain(&roster.retiring);
         all.all(|revision| revision.status().gone)
     }
-
-    // ---- for a target
-
-    fn roster(&self) -> MutexGuard<'_, Roster> {
-        self.inner.roster.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn proxy(&self) -> &Proxy {
-        &self.inner.proxy
-    }
-
-    fn now(&self) -> DateTime<Utc> {
-        self.inner.clock.now()
-    }
-
-    /// Returns how many good probes in a row count as healthy.
-    fn threshold(&self) -> u32 {
-        let probes = probes(&self.inner.app);
-        probes.readiness.or(probes.liveness).map_or(1, |probe| probe.failure_threshold)
-    }
-
-    fn is_probed(&self) -> bool {
-        let probes = probes(&self.inner.app);
-        probes.readiness.is_some() || probes.liveness.is_some()
-    }
-
-    fn moved(&self) -> watch::Receiver<u64> {
-        self.inner.moved.subscribe()
-    }
-
-    /// The one write. The disk hears of it after.
-    fn set_share(&self, share: Share) {
-        let mut roster = self.roster();
-        roster.share = share;
-        self.inner.proxy.set_share(share);
-        drop(roster);
-        self.save();
-    }
-
-    /// Makes a change of parts, and tells the proxy as a whole.
-    fn change<T>(&self, change: impl FnOnce(&mut Roster) -> T) -> T {
-        let mut roster = self.roster();
-        let done = change(&mut roster);
-        self.inner.proxy.set_routes(roster.routes());
-        drop(roster);
-        self.save();
-        done
-    }
-
-    fn start_candidate(&self, release: &Release, spec: &ReleaseSpec) {
-        let number = self.now().timestamp_micros().unsigned_abs();
-        let stored = Stored::revision(release.clone(), spec.clone(), number);
-        let inner = &self.inner;
-        let around = surroundings(&inner.app, &inner.home, &inner.changed, &stored);
-        self.change(|roster| roster.candidate = Some(revision::Revision::run(stored, around)));
-    }
-
-    /// Ends a revision that gets no new requests any more: first its requests, then its process.
-    fn retire(&self, instance: String, grace: Grace) {
-        let local = self.clone();
-        tokio::spawn(async move {
-            local.proxy().drain(&instance, grace).await;
-            // A host that dies now must not find a state in which this one still has its part.
-            local.saved(SAVED_MAX).await;
-            let gone = {
-                let roster = local.roster();
-                let mut all = roster.candidate.iter().chain(&roster.retiring);
-                all.find(|revision| revision.instance() == instance).map(|revision| {
-                    revision.stop(grace.requests);
-                    revision.gone()
-                })
-            };
-            if let Some(gone) = gone {
-                gone.await;
-            }
-            local.change(|roster| {
-                roster.retiring.retain(|revision| revision.instance() != instance);
-                if roster.candidate.as_ref().is_some_and(|c| c.instance() == instance) {
-                    roster.candidate = None;
-                }
-            });
-            local.proxy().forget(&instance);
-            local.inner.changed.notify_one();
-        });
-    }
-
-    fn save(&self) {
-        self.inner.saver.save(self.stored());
-    }
-
-    // ---- following the revisions
-
-    /// Tells the proxy, the disk and the promotion whenever a revision's status has changed.
-    async fn follow(self) {
-        let changed = Arc::clone(&self.inner.changed);
-        loop {
-            changed.notified().await;
-            self.refresh();
-        }
-    }
-
-    fn refresh(&self) {
-        self.change(|_| ());
-        self.inner.moved.send_modify(|count| *count += 1);
-    }
-}
-
-/// How long what ends may finish what it has begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drains {
-    /// Of the old stable, after a promotion.
-    pub promoted: Duration,
-    /// Of the candidate, after a rollback.
-    pub rolled_back: Duration,
 }
 
 fn listen(addr: SocketAddr) -> Result<TcpListener, LocalError> {
@@ -414,108 +298,10 @@ fn surroundings(
     }
 }
 
-/// Returns what was stored, or a fresh start from the app file.
-fn recall(app: &App, home: &Home) -> Result<(Stored, Alarms), LocalError> {
-    let fresh = || fresh(app);
-    if home.embedded {
-        return Ok((fresh()?, Vec::new()));
-    }
-    let path = state_file(home);
-    Ok(match stored::load(&path) {
-        Found::Whole(stored) => (*stored, Vec::new()),
-        Found::Nothing => (fresh()?, Vec::new()),
-        Found::Older(stored, why) => {
-            let alarm = format!(
-                "{} can't be used ({why}): the generation before it is used instead",
-                path.display()
-            );
-            (*stored, vec![alarm])
-        }
-        Found::Lost(why) => {
-            let alarm = format!(
-                "{} can't be used ({why}): starting from release {} of the app file, and from what runs",
-                path.display(),
-                app.stable
-            );
-            (fresh()?, vec![alarm])
-        }
-    })
-}
-
-fn fresh(app: &App) -> Result<Stored, LocalError> {
-    let missing = || LocalError::NoSuchRelease { name: app.stable.clone() };
-    let spec = app.releases.get(&app.stable).ok_or_else(missing)?;
-    let mut salt = [0; 16];
-    getrandom::fill(&mut salt).map_err(|_| LocalError::Random)?;
-    Ok(Stored {
-        app: app.name.clone(),
-        salt: salt.iter().map(|byte| format!("{byte:02x}")).collect(),
-        stable: Stored::revision(release_of(&app.stable, spec), spec.clone(), 0),
-        candidate: None,
-        retiring: Vec::new(),
-        share: Share::ZERO,
-        passed: Vec::<PassedRevision>::new(),
-        quarantine: Vec::new(),
-        promotion: None,
-    })
-}
-
 /// Returns the release that a specification of the app file is.
 #[must_use]
 pub fn release_of(name: &str, spec: &ReleaseSpec) -> Release {
     Release { name: name.to_owned(), hash: spec.hash(), irreversible: spec.irreversible }
-}
-
-/// Holds what was stored against what runs: a process that the state has lost is found by its mark,
-/// and one that nobody knows is ended.
-fn reconcile(mut stored: Stored, home: &Home, alarms: &mut Alarms) -> Stored {
-    let log = |instance: &str| home.folder.join("logs").join(format!("{instance}.log"));
-    for found in mark::find(&home.folder) {
-        let known = std::iter::once(&mut stored.stable).chain(&mut stored.candidate);
-        let part = known.into_iter().find(|revision| revision.instance == found.instance);
-        match (part, found.port) {
-            (Some(revision), Some(port)) if !home.embedded => {
-                let log = log(&found.instance);
-                revision.process = Some(process::Record { identity: found.identity, port, log });
-            }
-            _ => {
-                if !stored.retiring.iter().any(|revision| revision.instance == found.instance) {
-                    let (pid, instance) = (found.identity.pid, &found.instance);
-                    alarms.push(format!(
-                        "process {pid} ({instance}) has no part any more: it is ended"
-                    ));
-                }
-                end(process::Record {
-                    identity: found.identity,
-                    port: 0,
-                    log: log(&found.instance),
-                });
-            }
-        }
-    }
-    stored.retiring.clear();
-    // A candidate that has ended is not started by the way: it may be condemned. The promotion asks
-    // for it, if it still wants it.
-    let runs = |revision: &StoredRevision| {
-        revision.process.as_ref().is_some_and(|process| process.identity.is_alive())
-    };
-    stored.candidate = stored.candidate.filter(runs);
-    stored
-}
-
-fn end(process: process::Record) {
-    if let Ok(instance) = Instance::adopt(process) {
-        tokio::spawn(async move { instance.stop(LEFTOVER_GRACE).await });
-    }
-}
-
-fn salt(hex: &str) -> Salt {
-    let mut salt = [0; 16];
-    for (at, byte) in salt.iter_mut().enumerate() {
-        let digits = hex.get(2 * at..2 * at + 2);
-        *byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).unwrap_or_default();
-    }
-    Salt(salt)
 }
 
 /// Returns a bound at each limit that the app's own policy has.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::app::App;
 use super::process::{self, Instance};
 use super::proxy::Salt;
-use super::stored::{self, Found, Stored};
-use super::{Alarms, Home, LocalError, mark, release_of, roster};
+use super::stored::{self, Found, Stored, StoredRevision};
+use super::{Alarms, Home, LocalError, mark, release_of};
 use crate::share::Share;
 
 /// What an earlier host has left behind gets so long to end.
@@ -53,7 +53,7 @@ fn fresh(app: &App) -> Result<Stored, LocalError> {
     Ok(Stored {
         app: app.name.clone(),
         salt: salt.iter().map(|byte| format!("{byte:02x}")).collect(),
-        stable: roster::new_revision(release_of(&app.stable, spec), spec.clone(), 0),
+        stable: Stored::revision(release_of(&app.stable, spec), spec.clone(), 0),
         candidate: None,
         retiring: Vec::new(),
         share: Share::ZERO,
@@ -91,6 +91,12 @@ pub(super) fn reconcile(mut stored: Stored, home: &Home, alarms: &mut Alarms) ->
         }
     }
     stored.retiring.clear();
+    // A candidate that has ended is not started by the way: it may be condemned. The promotion asks
+    // for it, if it still wants it.
+    let runs = |revision: &StoredRevision| {
+        revision.process.as_ref().is_some_and(|process| process.identity.is_alive())
+    };
+    stored.candidate = stored.candidate.filter(runs);
     stored
 }
 
