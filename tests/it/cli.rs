@@ -48,7 +48,7 @@ fn mistakes_of_usage_exit_with_2() {
     exits("", 2, "Usage");
     exits("frobnicate", 2, "unrecognized subcommand");
     exits("--output yaml version", 2, "invalid value");
-    exits("--output github version", 2, "invalid value");
+    exits("--output yaml version", 2, "invalid value");
     exits("--color sometimes version", 2, "invalid value");
     exits("--timeout soon version", 2, "invalid value");
     exits("-q -v version", 2, "cannot be used with");
