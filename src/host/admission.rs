@@ -179,6 +179,8 @@ impl App {
             path: String::new(),
             interval: probe.interval,
             threshold: probe.failure_threshold,
+            status: None,
+            body: None,
             port: None,
         })
     }

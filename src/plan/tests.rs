@@ -32,6 +32,8 @@ fn complete() -> Plan {
         path: "/up".into(),
         interval: seconds(2),
         threshold: 3,
+        status: None,
+        body: None,
         port: Some(8080),
     });
     let time = chrono::NaiveTime::from_hms_opt(22, 30, 0).unwrap();

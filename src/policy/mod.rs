@@ -105,6 +105,12 @@ pub struct HealthCheck {
     pub interval: Duration,
     /// Failed probes in a row that take an instance out of traffic.
     pub threshold: u32,
+    /// The only good status; absent: any from 200 to 399.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// Text that a good answer holds.
+    #[serde(default)]
+    pub body: Option<String>,
     /// Kubernetes only: the container port; absent: the readiness probe's.
     pub port: Option<u16>,
 }

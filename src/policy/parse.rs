@@ -194,7 +194,9 @@ pub(crate) fn health_check(notes: &mut Notes, fields: &Fields<'_>) -> Option<Hea
     let threshold = fields.whole(notes, "threshold");
     let port = fields.whole(notes, "port").and_then(|port| u16::try_from(port).ok());
     let threshold = threshold.and_then(|n| u32::try_from(n).ok()).unwrap_or(HEALTH_THRESHOLD);
-    Some(HealthCheck { path: path?.to_owned(), interval, threshold, port })
+    let status = fields.whole(notes, "status").and_then(|status| u16::try_from(status).ok());
+    let body = fields.text(notes, "body").map(str::to_owned);
+    Some(HealthCheck { path: path?.to_owned(), interval, threshold, status, body, port })
 }
 
 struct Rollback {

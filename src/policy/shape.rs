@@ -193,6 +193,12 @@ pub static HEALTH_CHECK: Shape = Shape {
             "Failed probes in a row that take an instance out of traffic. Default: 3.",
         ),
         Field::optional(
+            "status",
+            Kind::Whole { least: 100, most: 599 },
+            "The only good status. Default: any from 200 to 399.",
+        ),
+        Field::optional("body", Kind::Text, "Text that a good answer holds. Default: any."),
+        Field::optional(
             "port",
             Kind::Whole { least: 1, most: 65_535 },
             "The container's port (Kubernetes). Absent: the readiness probe's.",

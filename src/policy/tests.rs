@@ -50,6 +50,8 @@ fn the_seeds_block_reads_as_it_stands() {
             path: "/health".to_owned(),
             interval: Duration::from_secs(10),
             threshold: 3,
+            status: None,
+            body: None,
             port: None
         })
     );

@@ -570,6 +570,8 @@ fn the_window_of_probes_grows_with_their_interval_and_limit() {
             path: "/".into(),
             interval: Duration::from_secs(interval_s),
             threshold: 3,
+            status: None,
+            body: None,
             port: None,
         });
         Judge::new(&plan).health_window_s

@@ -137,7 +137,13 @@ impl Probes {
     /// deadline of Preparing.
     #[must_use]
     pub fn from_health_check(check: &HealthCheck) -> Self {
-        let http = Http { port: check.port, ..Http::get(check.path.clone()) };
+        let any = Http::get(check.path.clone());
+        let http = Http {
+            port: check.port,
+            expect_status: check.status.map_or(any.expect_status.clone(), |only| only..=only),
+            body_match: check.body.clone(),
+            ..any
+        };
         let probe = Probe::new(Kind::Http(http));
         let timeout = probe.timeout.min(check.interval);
         let readiness = Probe {

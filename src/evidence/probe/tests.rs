@@ -242,6 +242,8 @@ fn the_seeds_health_check_is_read_as_documented() {
         path: "/health".into(),
         interval: seconds(10),
         threshold: 3,
+        status: None,
+        body: None,
         port: Some(8081),
     };
     let probes = Probes::from_health_check(&check);
@@ -255,4 +257,21 @@ fn the_seeds_health_check_is_read_as_documented() {
     assert_eq!(thresholds(&startup), (u32::MAX, 2, 2));
     assert_eq!(startup.interval, Probes::STARTUP_INTERVAL);
     assert_eq!(probes.liveness, None);
+}
+
+#[test]
+fn a_health_check_may_say_what_a_good_answer_is() {
+    let check = HealthCheck {
+        path: "/health".into(),
+        interval: Duration::from_secs(2),
+        threshold: 3,
+        status: Some(204),
+        body: Some("up".into()),
+        port: None,
+    };
+    let Kind::Http(http) = Probes::from_health_check(&check).readiness.unwrap().kind else {
+        panic!("no HTTP probe")
+    };
+    assert_eq!(http.expect_status, 204..=204);
+    assert_eq!(http.body_match.as_deref(), Some("up"));
 }

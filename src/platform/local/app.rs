@@ -83,10 +83,7 @@ impl App {
     /// Returns the folder that a release runs in.
     #[must_use]
     pub fn cwd(&self, release: &ReleaseSpec) -> PathBuf {
-        let own = release.cwd.as_ref().map(|cwd| self.folder.join(cwd));
-        let folder = own.unwrap_or_else(|| self.folder.clone());
-        // A file that is named without its folder has an empty one, in which nothing can run.
-        if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder }
+        release.cwd.as_ref().map_or_else(|| self.folder.clone(), |cwd| self.folder.join(cwd))
     }
 }
 

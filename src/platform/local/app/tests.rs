@@ -71,7 +71,7 @@ fn every_key_is_read() {
 #[test]
 fn a_release_of_a_file_named_without_its_folder_runs_in_this_one() {
     let app = read(Path::new("shop.yaml"), COMPLETE.as_bytes()).unwrap().value;
-    assert_eq!(app.cwd(&app.releases["v1"]), Path::new("v1"));
+    assert_eq!(app.cwd(&app.releases["v1"]), Path::new("./v1"));
     assert_eq!(app.cwd(&app.releases["v2"]), Path::new("."));
 }
 
