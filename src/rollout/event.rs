@@ -214,7 +214,7 @@ impl Telling<'_> {
             let message = "the share is not seen at 0 %: the gate goes on trying".to_owned();
             events.push((EventName::RollbackIneffective, message));
         }
-        if back.safe.is_some() && !was.is_some_and(|was| was.safe.is_some()) {
+        if back.safe.is_some() && was.is_none_or(|was| was.safe.is_none()) {
             let message = format!("stable serves everything ({})", self.plan.stable.name);
             events.push((EventName::RollbackVerified, message));
         }

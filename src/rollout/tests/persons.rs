@@ -240,7 +240,8 @@ fn an_abort_works_in_every_phase_that_can_still_go_back() {
         scene
     };
     // where it stands, the stage that it is in, whether its share must be taken
-    let table: [(&str, &dyn Fn() -> Scene, Option<usize>, bool); 6] = [
+    type Row<'a> = (&'a str, &'a dyn Fn() -> Scene, Option<usize>, bool);
+    let table: [Row<'_>; 6] = [
         ("waiting", &frozen, None, false),
         ("preparing", &preparing, None, false),
         ("shifting 1", &shifting, Some(0), false),
