@@ -15,8 +15,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::durable::{Lock, LockError};
 use crate::engine::Promotion;
 use crate::history::{AskedFor, History, Record, Urgency, journal};
-use crate::platform::local::app::{App, ReleaseSpec};
 use crate::plan::Release;
+use crate::platform::local::app::{App, ReleaseSpec};
 use crate::platform::local::stored::Stored;
 use crate::platform::local::{Home, Local, LocalError};
 use crate::published::{LastResult, ResultLine};
@@ -310,7 +310,8 @@ impl Shared {
 /// Returns how a release is started: as the candidate that it is, as when it was stable, or as the
 /// app file says.
 fn how_it_starts(stored: &Stored, app: &App, release: &Release) -> Option<ReleaseSpec> {
-    let candidate = stored.candidate.as_ref().map(|candidate| (&candidate.release, &candidate.spec));
+    let candidate =
+        stored.candidate.as_ref().map(|candidate| (&candidate.release, &candidate.spec));
     let passed = stored.passed.iter().map(|past| (&past.release, &past.spec));
     let mut known = candidate.into_iter().chain(passed);
     let found = known.find(|(known, _)| known.hash == release.hash).map(|(_, spec)| spec);
