@@ -214,8 +214,11 @@ fn a_full_disk_stops_the_way_forward_and_not_the_way_back() {
     // Twice the hold: with a disk it would be in the next stage.
     std::thread::sleep(Duration::from_secs(5));
     let status = disk.status().unwrap();
-    assert_eq!((&status["promotion"]["stage"], &status["promotion"]["seen_share"]),
-        (&1.into(), &0.5.into()), "{status}");
+    assert_eq!(
+        (&status["promotion"]["stage"], &status["promotion"]["seen_share"]),
+        (&1.into(), &0.5.into()),
+        "{status}"
+    );
     let asked = Utc::now();
     assert_eq!(disk.begin("abort local/shop").ended(SOON).code, 0);
     let ran = running.ended(PROMOTION_MAX);

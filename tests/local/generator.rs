@@ -131,7 +131,11 @@ impl Report {
     }
 
     /// Returns when a release was sent its last request.
-    pub(crate) fn last_sent_to(&self, release: &str, before: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub(crate) fn last_sent_to(
+        &self,
+        release: &str,
+        before: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
         self.sent_to.get(release)?.iter().rev().find(|at| **at < before).copied()
     }
 }

@@ -32,7 +32,8 @@ fn another_user_is_refused_even_where_the_files_would_let_him_in() {
     let site = Site::new();
     let _host = site.serve();
     let state = site.state();
-    let open: Vec<_> = state.ancestors().take_while(|path| path.starts_with(site.folder())).collect();
+    let open: Vec<_> =
+        state.ancestors().take_while(|path| path.starts_with(site.folder())).collect();
     for path in open.iter().copied().chain([state.join("socket").as_path()]) {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
     }

@@ -32,8 +32,6 @@ pub(crate) fn outcome(records: &[(DateTime<Utc>, Value)]) -> Option<&Value> {
 
 /// Returns when it was decided to go back.
 pub(crate) fn turned_back(records: &[(DateTime<Utc>, Value)]) -> Option<DateTime<Utc>> {
-    let turned = |record: &Value| {
-        record["kind"] == "decided" && !record["state"]["back"].is_null()
-    };
+    let turned = |record: &Value| record["kind"] == "decided" && !record["state"]["back"].is_null();
     records.iter().find(|(_, record)| turned(record)).map(|(at, _)| *at)
 }

@@ -36,8 +36,9 @@ pub(crate) fn at_once<R: Sync>(rows: &[R], width: usize, check: impl Fn(&R) + Sy
             scope.spawn(|| {
                 loop {
                     let Some(row) = next.lock().unwrap().next() else { return };
-                    let checked =
-                        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&rows[row])));
+                    let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                        check(&rows[row])
+                    }));
                     if checked.is_err() {
                         failed.lock().unwrap().push(row); // the panic has printed itself
                     }

@@ -160,9 +160,8 @@ impl Site {
 
     /// Waits until users get good answers, and the host hears.
     pub(crate) fn await_answer(&self, host: &Host) {
-        let answers = || {
-            (traffic::get(&self.address).is_good() && self.status().is_some()).then_some(())
-        };
+        let answers =
+            || (traffic::get(&self.address).is_good() && self.status().is_some()).then_some(());
         let answered = within(SOON, answers);
         assert!(answered.is_some(), "the host does not answer; it said:\n{}", host.said());
     }

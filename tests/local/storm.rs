@@ -251,7 +251,10 @@ fn strike(victim: Victim, seed: u64, moment: Moment) -> Struck {
     let limit = if victim == Victim::Client { 1500 } else { 15_000 };
     assert!(silence < TimeDelta::milliseconds(limit), "{moment:?}: silence of {silence}");
     if victim == Victim::Client {
-        assert_eq!(bad, seen.iter().filter(|seen| seen.is_from("broken") && !seen.is_good()).count());
+        assert_eq!(
+            bad,
+            seen.iter().filter(|seen| seen.is_from("broken") && !seen.is_good()).count()
+        );
     }
     drop(host);
     Struck { seed, victim, moment, result, took, silence, bad }
@@ -317,7 +320,8 @@ fn assert_nobody_on(release: &str, seen: &[Seen], since: DateTime<Utc>) {
 }
 
 fn longest_silence(seen: &[Seen]) -> TimeDelta {
-    let mut good: Vec<_> = seen.iter().filter(|seen| seen.is_good()).map(|seen| seen.done).collect();
+    let mut good: Vec<_> =
+        seen.iter().filter(|seen| seen.is_good()).map(|seen| seen.done).collect();
     good.sort();
     let gaps = good.iter().zip(good.iter().skip(1)).map(|(one, next)| *next - *one);
     gaps.max().unwrap_or(TimeDelta::MAX)
