@@ -16,7 +16,7 @@ use crate::platform::local::Local;
 use crate::platform::local::app::ReleaseSpec;
 use crate::platform::local::stored::Quarantined;
 use crate::published::{EventLine, PromotionStatus, ResultLine, Standing, StatusLine};
-use crate::rollout::{Outcome, ResultWord};
+use crate::rollout::{Outcome, ResultWord, Waiting};
 
 /// Answers that a slow follower may be behind before it misses some.
 const FOLLOWERS_BEHIND_MAX: usize = 1024;
@@ -55,6 +55,7 @@ impl Running {
         let Run { mut promotion, spec, mut diary, wishes, by } = run;
         let (answers, _) = broadcast::channel(FOLLOWERS_BEHIND_MAX);
         let (told, result) = watch::channel(None);
+        let standing = at_the_start(&promotion, &by, clock.now());
         let running = Self {
             id: promotion.id.clone(),
             by,
@@ -62,7 +63,7 @@ impl Running {
             started: promotion.state.started,
             wishes,
             answers,
-            newest: Arc::default(),
+            newest: Arc::new(Mutex::new(Some(standing))),
             result,
         };
         let shown = running.clone();
@@ -146,6 +147,22 @@ impl Running {
         line.next = Some(next_command(&self.id, &self.plan, outcome.result));
         line
     }
+}
+
+/// Returns where a promotion stands before its first turn: whoever asks meanwhile must not hear that
+/// none runs.
+fn at_the_start(promotion: &Promotion, by: &str, now: DateTime<Utc>) -> PromotionStatus {
+    let for_what = "the first look at what runs".into();
+    PromotionStatus::new(&Standing {
+        id: &promotion.id,
+        by,
+        plan: &promotion.plan,
+        state: &promotion.state,
+        waiting: &Waiting { for_what, until: None, on_person: false },
+        world: None,
+        look: None,
+        now,
+    })
 }
 
 /// Returns where a target stands, with or without a promotion.

@@ -9,8 +9,9 @@ use serde_json::Value;
 use crate::ends::assert_ended;
 use crate::journal;
 use crate::poll::{at_once, until};
+use crate::processes;
 use crate::site::{PROMOTION_MAX, QUICK, SOON, Site};
-use crate::traffic::{Seen, Users};
+use crate::traffic::{self, Seen, Users};
 
 /// The traffic is safe within a second of the signal or the ask.
 const SAFE_WITHIN: Duration = Duration::from_secs(1);
@@ -236,4 +237,43 @@ fn status_tells_what_runs_and_how_the_last_one_ended() {
     assert!(asked_for(&site, &serde_json::json!({ "set_share": { "share": 0.5 } })).is_some());
     let again = site.run("status local/shop --wait --output json");
     assert_eq!(again.code, 3, "the exit code of the one that has ended: {again:?}");
+}
+
+#[test]
+fn a_candidate_that_alone_can_serve_is_not_ended_before_stable_is_back() {
+    // Stable can't be started again as long as there is a file of this name.
+    let releases = r#"
+  fragile:
+    command: [sh, -c, 'test -e gone && exit 1; exec "$0" example-app --version fragile', "{gate}"]
+  v2: { command: ["{gate}", example-app, --version, v2] }
+"#;
+    let policy = "
+  strategy: blue-green
+  stages: [{ share: 0%, hold: 60s }, { share: 100%, hold: 2s }]
+  evidence: { judge: threshold, interval: 1s, window: 4s }
+  rollback_drain: 1s
+  auto_rollback: { conditions: [error_rate > 5%] }
+";
+    let site = Site::of(policy, "fragile", releases);
+    let _host = site.serve();
+    let running = site.promote("v2");
+    site.await_phase("holding", Some(1));
+    std::fs::write(site.folder().join("gone"), "").unwrap();
+    let stable = site.applications().into_iter().find(|one| one.release() == "fragile").unwrap();
+    processes::signal(stable.pid, Signal::KILL);
+    until("the candidate to serve", SOON, || {
+        traffic::get(&site.address).is_from("v2").then_some(())
+    });
+    assert_eq!(site.run("abort local/shop").code, 0);
+    site.await_phase("rolling_back", None);
+    for _ in 0..20 {
+        let seen = traffic::get(&site.address);
+        assert!(seen.is_good() && seen.is_from("v2"), "{seen:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    std::fs::remove_file(site.folder().join("gone")).unwrap();
+    let ran = running.ended(PROMOTION_MAX);
+    assert_ended(&ran, 4, "aborted", "aborted by ada");
+    assert!(ran.stdout.contains("stable can't serve"), "it says why it waits: {ran:?}");
+    site.assert_serves_only("fragile");
 }

@@ -244,12 +244,14 @@ fn strike(victim: Victim, seed: u64, moment: Moment) -> Struck {
     assert_counted(victim, &moment, &census.end());
     assert_result(victim, &moment, &result);
     if let Some(turned) = journal::turned_back(&records) {
-        assert_nobody_on(release, &seen, turned.max(struck_at));
+        let margin = if victim == Victim::Host { 3 } else { 1 };
+        assert_nobody_on(release, &seen, turned.max(struck_at), margin);
     }
     let bad = seen.iter().filter(|seen| !seen.is_good()).count();
     let silence = longest_silence(&seen);
-    let limit = if victim == Victim::Client { 1500 } else { 15_000 };
-    assert!(silence < TimeDelta::milliseconds(limit), "{moment:?}: silence of {silence}");
+    let limit =
+        TimeDelta::milliseconds(if another_serves(victim, moment.what) { 1500 } else { 15_000 });
+    assert!(silence < limit, "{victim:?} {moment:?}: silence of {silence}");
     if victim == Victim::Client {
         assert_eq!(
             bad,
@@ -270,7 +272,10 @@ fn die_and_come_back(site: &Site, mut host: Host, moment: &Moment) -> Host {
         What::Adopt | What::EndOld | What::ShareToZero | What::Remove | What::Ended
     );
     if !ending {
-        assert_eq!(site.applications(), left, "applications survive their host: {moment:?}");
+        // One that was forked a moment ago may only now lead its session.
+        let now = site.applications();
+        let survived = left.iter().all(|one| now.contains(one));
+        assert!(survived, "applications survive their host: {moment:?}: {left:?}, now {now:?}");
     }
     let host = site.start();
     until("the host to be back", SOON, || site.status());
@@ -311,9 +316,21 @@ fn assert_result(victim: Victim, moment: &Moment, result: &str) {
     assert!(fine, "{victim:?} {moment:?}: {result}");
 }
 
-/// A second after it was condemned (or the host is back) nobody new is on it.
-fn assert_nobody_on(release: &str, seen: &[Seen], since: DateTime<Utc>) {
-    let late = since + TimeDelta::seconds(3);
+/// Whether somebody else can serve the moment the victim is gone.
+fn another_serves(victim: Victim, what: What) -> bool {
+    match (victim, what) {
+        (Victim::Client, _) => true,
+        (Victim::Host, _) => false,
+        (Victim::Candidate, What::Adopt | What::EndOld | What::Ended) => false,
+        (Victim::Candidate, _) => true,
+        (Victim::Stable, What::Ensure | What::ShareToZero | What::Remove) => false,
+        (Victim::Stable, _) => true,
+    }
+}
+
+/// A second after it was condemned (with a host that was gone, three) nobody new is on it.
+fn assert_nobody_on(release: &str, seen: &[Seen], since: DateTime<Utc>, margin_s: i64) {
+    let late = since + TimeDelta::seconds(margin_s);
     let wrong: Vec<_> =
         seen.iter().filter(|seen| seen.sent > late && seen.is_from(release)).collect();
     assert!(wrong.is_empty(), "condemned at {since}: {wrong:?}");

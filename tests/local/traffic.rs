@@ -132,16 +132,28 @@ fn exchange(address: &str, kept: Option<BufReader<TcpStream>>) -> io::Result<Exc
     let status = head[0].split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
     let version = header("x-version:").unwrap_or_default().to_owned();
     let length = header("content-length:").and_then(|length| length.parse().ok());
-    let mut body = Vec::new();
+    let chunked = header("transfer-encoding:") == Some("chunked");
     match length {
-        Some(length) => {
-            body.resize(length, 0);
-            connection.read_exact(&mut body)?;
-        }
-        None => drop(connection.read_to_end(&mut body)?),
+        Some(length) => skip(&mut connection, length)?,
+        None if chunked => while skip_chunk(&mut connection)? {},
+        None => drop(connection.read_to_end(&mut Vec::new())?),
     }
-    let keep = length.is_some() && header("connection:") != Some("close");
+    let keep = (length.is_some() || chunked) && header("connection:") != Some("close");
     Ok((Answer { status, version }, keep.then_some(connection)))
+}
+
+fn skip(connection: &mut BufReader<TcpStream>, length: usize) -> io::Result<()> {
+    connection.read_exact(&mut vec![0; length])
+}
+
+/// Returns whether there is another chunk.
+fn skip_chunk(connection: &mut BufReader<TcpStream>) -> io::Result<bool> {
+    let mut line = String::new();
+    connection.read_line(&mut line)?;
+    let length = usize::from_str_radix(line.trim_end(), 16);
+    let length = length.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    skip(connection, length + 2)?;
+    Ok(length > 0)
 }
 
 /// One request by somebody who comes and goes.

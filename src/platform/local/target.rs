@@ -74,7 +74,7 @@ impl Target {
         let _ = self.moved.changed().await;
     }
 
-    fn ensure_candidate(&self) {
+    fn ensure_candidate(&self) -> Result<(), PlatformError> {
         let (present, adopted) = {
             let roster = self.local.roster();
             let present = roster.candidate.as_ref().map(|c| c.hash() == self.release.hash);
@@ -83,9 +83,10 @@ impl Target {
         match present {
             None if !adopted => self.local.start_candidate(&self.release, &self.spec),
             // What is left of another promotion goes first.
-            Some(false) => self.remove_candidate(),
+            Some(false) => self.remove_candidate()?,
             Some(true) | None => {}
         }
+        Ok(())
     }
 
     /// Returns every instance's counters, and why there are none where a source could not be read.
@@ -114,15 +115,25 @@ impl Target {
         (counters, missing)
     }
 
-    fn remove_candidate(&self) {
+    /// A candidate that alone can serve is kept until stable can: everything to nothing would be worse.
+    fn remove_candidate(&self) -> Result<(), PlatformError> {
         let instance = self.local.change(|roster| {
-            let candidate = roster.candidate.as_mut().filter(|candidate| !candidate.ending)?;
+            let stable_serves = roster.stable.status().ready;
+            let Some(candidate) = roster.candidate.as_mut().filter(|candidate| !candidate.ending)
+            else {
+                return Ok(None);
+            };
+            if !stable_serves && candidate.status().ready {
+                let what = "stable can't serve: the candidate is kept until it can".into();
+                return Err(PlatformError { what });
+            }
             candidate.ending = true;
-            Some(candidate.instance().to_owned())
-        });
+            Ok(Some(candidate.instance().to_owned()))
+        })?;
         if let Some(instance) = instance {
             self.local.retire(instance, grace(self.rollback_drain));
         }
+        Ok(())
     }
 
     fn adopt(&self) -> Result<(), PlatformError> {
@@ -177,9 +188,9 @@ impl Platform for Target {
 
     async fn act(&mut self, effect: &Effect) -> Result<(), PlatformError> {
         match effect {
-            Effect::EnsureCandidate { .. } => self.ensure_candidate(),
+            Effect::EnsureCandidate { .. } => self.ensure_candidate()?,
             Effect::SetShare { share } => self.local.set_share(*share),
-            Effect::RemoveCandidate => self.remove_candidate(),
+            Effect::RemoveCandidate => self.remove_candidate()?,
             Effect::Adopt => self.adopt()?,
             Effect::RestoreStable => {
                 let what = "adoption is one write here: there is nothing to restore".into();
