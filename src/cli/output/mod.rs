@@ -12,6 +12,8 @@ pub(crate) mod backtest;
 
 pub(crate) mod board;
 
+pub(crate) mod explain;
+
 pub(crate) mod human;
 
 pub(crate) mod live;
