@@ -8,3 +8,4 @@ mod common;
 
 mod backtest;
 mod live;
+mod simulate;
