@@ -27,6 +27,10 @@ const LOCAL_INTERVAL_S: f64 = 15.0;
 /// The threshold judge's window in a cluster. Source: the judges' table of defaults, as the local one.
 const CLUSTER_WINDOW: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// Live looks come a little late, so a stage looks a little younger than it was: by at most this
+/// part of the interval.
+const LATE: f64 = 0.1;
+
 /// A recording under judgement.
 #[derive(Clone, Debug)]
 pub struct Replay {
@@ -169,7 +173,7 @@ impl Replay {
         };
         self.last_at = at.or(self.last_at);
         if let (Some(said), Some((stage, since))) = (&said, self.now) {
-            let hold = times(&self.stages, stage).hold();
+            let hold = times(&self.stages, stage).hold() - LATE * self.interval_s;
             self.course.take(said, stage, since, hold);
         }
         said
@@ -250,6 +254,7 @@ impl Course {
 #[derive(Clone, Debug)]
 struct Thresholds {
     judge: threshold::Judge,
+    interval_s: f64,
     width: usize,
     expected: PerArm<u32>,
     dropped_lines: u64,
@@ -261,6 +266,7 @@ impl Thresholds {
     fn new(policy: &Policy, header: &Header) -> Self {
         Self {
             judge: threshold::Judge::new(&plan_for(policy, header)),
+            interval_s: header.interval_s,
             width: 2 + header.bounds_ms.len(),
             expected: PerArm::default(),
             dropped_lines: 0,
@@ -285,7 +291,8 @@ impl Thresholds {
             begun.filter(|_| at > 0.0).unwrap_or((usize::MAX, at, StageTimes::default()));
         let look = self.read(line, at, stage, times);
         let judgement = self.judge.judge(&look);
-        (at > 0.0).then(|| self.line(at, judgement, at - since >= times.hold()))
+        let held = at - since >= times.hold() - LATE * self.interval_s;
+        (at > 0.0).then(|| self.line(at, judgement, held))
     }
 
     fn read(&mut self, line: &Line, at_s: f64, stage: usize, times: StageTimes) -> Look {

@@ -34,6 +34,7 @@ mod ask;
 mod backtest;
 mod completions;
 mod demo;
+mod explain;
 mod hidden;
 mod history;
 mod init;
@@ -144,6 +145,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Judge a recording: what would have been done, and when
     Backtest(backtest::BacktestArgs),
+    /// Explain one decision in plain words, with its numbers
+    Explain(explain::ExplainArgs),
     /// Write the evidence of a promotion to a recording
     Record(record::RecordArgs),
     /// Serve an app: processes, proxy, and the engine of its promotions
@@ -224,6 +227,7 @@ fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Plan(args) => block_on(&global, plan::plan(printer, args)),
         Command::Simulate(args) => simulate::simulate(printer, &args),
         Command::Backtest(args) => backtest::backtest(printer, &args),
+        Command::Explain(args) => explain::explain(printer, &args),
         Command::Record(args) => record::record(printer, &args),
         Command::Init(args) => init::init(printer, &args),
         Command::Schema(args) => Ok(schema::schema(printer, &args)),

@@ -7,3 +7,5 @@
 mod common;
 
 mod backtest;
+mod live;
+mod simulate;

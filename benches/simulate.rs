@@ -1,0 +1,137 @@
+//! How fast simulations and backtests are.
+//!
+//! `cargo bench --bench simulate` prints
+//! * one scenario at 1,000 promotions of 1 h (240 looks, 10 baseline pods, 10 min of history) on all
+//!   cores, with the peak of the memory; and beside it, in the same run, the Python reference on as many
+//!   processes, where `GATE_REFERENCE` names its folder and `GATE_PYTHON` (default `python3`) has numpy and
+//!   scipy. Goals: three times as fast, at most 500 MiB.
+//! * a backtest of 7 days at 15 s with 10 pods, through the binary. Goal: 2 s.
+#![expect(clippy::print_stdout, reason = "the figures are the answer")]
+#![expect(clippy::unwrap_used, reason = "a bench may fail")]
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::num::NonZero;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use gate::policy::JudgeKind;
+use gate::simulate::{Question, Scenario, simulate};
+
+const REPS: u64 = 1000;
+const DAYS_S: u64 = 7 * 24 * 3600;
+const INTERVAL_S: u64 = 15;
+const PODS: u64 = 10;
+
+/// The reference's own gate on the same scenario, a hundred promotions at a time as it does itself.
+const REFERENCE: &str = r"
+import os, sys, time
+os.environ['OMP_NUM_THREADS'] = os.environ['OPENBLAS_NUM_THREADS'] = '1'
+sys.path.insert(0, sys.argv[1])
+from concurrent.futures import ProcessPoolExecutor
+from run import run_chunk
+from sim import Scenario, seed_for
+def job(ss):
+    return run_chunk(Scenario('null', base_err=0.001), 100, ss, only_gate=True)
+if __name__ == '__main__':
+    with ProcessPoolExecutor(int(sys.argv[3])) as pool:
+        list(pool.map(abs, range(8)))  # the processes are there before the clock starts
+        start = time.time()
+        list(pool.map(job, seed_for('null', 1).spawn(int(sys.argv[2]) // 100)))
+        print(time.time() - start)
+";
+
+fn main() {
+    simulation();
+    backtest();
+}
+
+fn simulation() {
+    let policy = gate::policy::shipped("all-conditions").unwrap();
+    let scenario = Scenario { share: Some(0.05), name: "null".into(), ..Scenario::default() };
+    let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    let judge = JudgeKind::Evidence;
+    let question =
+        Question { scenario: &scenario, policy: &policy, judge, reps: REPS, seed: 1, threads };
+    let start = Instant::now();
+    let found = simulate(&question).unwrap();
+    let ours = start.elapsed().as_secs_f64();
+    assert_eq!(found.reps, REPS);
+    println!(
+        "{REPS} promotions of 1 h        {ours:>8.2} s on {threads} threads, {} MiB at most",
+        peak_mib()
+    );
+    match reference(threads) {
+        Some(theirs) => println!(
+            "the reference             {theirs:>8.2} s, {:.1} times as long",
+            theirs / ours
+        ),
+        None => println!("the reference is not here: GATE_REFERENCE names its folder"),
+    }
+}
+
+/// Seconds that the reference takes.
+fn reference(processes: NonZero<usize>) -> Option<f64> {
+    let folder = std::env::var_os("GATE_REFERENCE")?;
+    let python = std::env::var_os("GATE_PYTHON").unwrap_or_else(|| "python3".into());
+    // Worker processes load their script anew, so it has to be a file.
+    let script = std::env::temp_dir().join(format!("gate-reference-{}.py", std::process::id()));
+    std::fs::write(&script, REFERENCE).unwrap();
+    let output = Command::new(python)
+        .arg(&script)
+        .arg(folder)
+        .args([REPS.to_string(), processes.to_string()])
+        .stderr(Stdio::inherit())
+        .output();
+    std::fs::remove_file(&script).unwrap();
+    String::from_utf8(output.ok()?.stdout).ok()?.trim().parse().ok()
+}
+
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+fn backtest() {
+    let path = std::env::temp_dir().join(format!("gate-week-{}.jsonl", std::process::id()));
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
+    let stage = r#"{"at_s":0,"share":0.1}"#;
+    writeln!(file, r#"{{"schema":"gate.recording/v1","bounds_ms":[50,100,250,500,1000,2500],"interval_s":{INTERVAL_S},"stages":[{stage}],"horizon_s":{DAYS_S}}}"#).unwrap();
+    for at_s in (INTERVAL_S..=DAYS_S).step_by(INTERVAL_S as usize) {
+        writeln!(file, "{}", line(at_s)).unwrap();
+    }
+    file.flush().unwrap();
+    drop(file);
+    let start = Instant::now();
+    let status = Command::new(env!("CARGO_BIN_EXE_gate"))
+        .args(["backtest", "all-conditions"])
+        .arg(&path)
+        .args(["--output", "json"])
+        .stdout(Stdio::null())
+        .status();
+    let took = start.elapsed().as_secs_f64();
+    std::fs::remove_file(&path).unwrap();
+    assert!(status.unwrap().success());
+    println!("backtest of {} looks    {took:>8.2} s", DAYS_S / INTERVAL_S);
+}
+
+/// Counters that rise by 75 requests a look and pod, some of them slow, now and then an error.
+fn line(at_s: u64) -> String {
+    let mut baseline = String::new();
+    for pod in 0..PODS {
+        let comma = if pod == 0 { "" } else { "," };
+        write!(baseline, "{comma}\"b{pod}\":{}", sample(at_s, pod)).unwrap();
+    }
+    format!(
+        r#"{{"at_s":{at_s},"baseline":{{{baseline}}},"candidate":{{"c0":{}}},"expected":{{"baseline":{PODS},"candidate":1}},"probes":{{"baseline":[0,30],"candidate":[0,3]}},"share":0.1}}"#,
+        sample(at_s, 3)
+    )
+}
+
+fn sample(at_s: u64, pod: u64) -> String {
+    let requests = 5 * at_s + at_s * pod % 7;
+    let part = |per_mille: u64| requests * per_mille / 1000;
+    let slow = [950, 600, 60, 20, 4, 1].map(|per_mille| part(per_mille).to_string());
+    format!("[{requests},{},{}]", part(1), slow.join(","))
+}
