@@ -13,7 +13,7 @@ use super::follow::{self, Following, OnCancel, OnUnknown};
 use super::output::Printer;
 use super::report::About;
 use super::signals::Signals;
-use super::target::Target;
+use super::target::{Found, Target};
 use crate::history::AskedFor;
 use crate::host::client;
 use crate::host::protocol::{Answer, Request};
@@ -81,6 +81,13 @@ struct DoneLine<'a> {
 }
 
 pub(crate) async fn abort(printer: &Printer, args: AbortArgs) -> Result<Exit, Error> {
+    // A step that always runs asks this also where a promotion has come and gone with its host.
+    if args.if_orphaned
+        && let Found::File { app, .. } = args.ask.target.find(printer).await?
+    {
+        printer.answer(&format!("no gate serves {}: nothing is orphaned", app.name));
+        return Ok(Exit::Done);
+    }
     let (by, reason) = (super::me(), args.ask.reason);
     let request = if args.if_orphaned {
         Request::AbortIfOrphaned { by, reason }
