@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::output::{Printer, explain as shown};
 use super::past::Past;
 use super::target::Target;
-use crate::analysis::{Cause, Judge, Judgement, Look, Verdict, bounds_ms, evidence};
+use crate::analysis::{Cause, Judge, Judgement, Look, Verdict, evidence};
 use crate::history::Record;
 use crate::rollout::{Outcome, ResultWord};
 use crate::share::Share;
@@ -90,7 +90,7 @@ pub(crate) fn explain(printer: &Printer, args: &ExplainArgs) -> Result<Exit, Err
 
 fn of(past: &Past) -> Result<Explanation, Error> {
     let plan = &past.plan;
-    let judge = Judge::new(plan, &bounds_ms(&plan.conditions))
+    let judge = Judge::new(plan)
         .map_err(|refused| Error::internal("the plan can't be judged again").caused_by(refused))?;
     let mut walk = Walk { judge, told: empty(past), explained: None, last: None, rate: None };
     for (at, record) in &past.records {
