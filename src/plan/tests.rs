@@ -32,8 +32,8 @@ fn complete() -> Plan {
         path: "/up".into(),
         interval: seconds(2),
         threshold: 3,
-        status: None,
-        body: None,
+        status: Some(200),
+        body: Some("up".into()),
         port: Some(8080),
     });
     let time = chrono::NaiveTime::from_hms_opt(22, 30, 0).unwrap();

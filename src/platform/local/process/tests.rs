@@ -216,7 +216,11 @@ async fn the_end_of_an_adopted_process_that_is_no_child_is_seen() {
     let ground = Ground::new();
     // The shell between ends at once, so the sleeper is init's child and not ours.
     let between = ground.place.gate.with_file_name("between");
-    executable(&between, "#!/bin/sh\nsetsid sh -c 'echo $$ > pid; exec sleep 60' &\n");
+    executable(
+        &between,
+        // It waits until the sleeper has left the group, which ends with its leader.
+        "#!/bin/sh\nsetsid sh -c 'echo $$ > pid; exec sleep 60' &\nuntil [ -s pid ]; do :; done\n",
+    );
     let launch = ground.launch(&[between.to_str().unwrap()]);
     Instance::start(&launch, &ground.place).await.unwrap().exited().await;
     let pid: u32 = ground.written("pid").await.trim().parse().unwrap();
