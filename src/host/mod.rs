@@ -15,7 +15,6 @@ use crate::clock::{Clock, SystemClock};
 use crate::durable::Lock;
 use crate::engine::Promotion;
 use crate::history::{AskedFor, History, Record, Urgency, journal};
-use crate::plan::Release;
 use crate::platform::local::app::{App, ReleaseSpec};
 use crate::platform::local::stored::Stored;
 use crate::platform::local::{Home, Local};
@@ -203,7 +202,7 @@ impl Host {
         if folded.state.back.is_some() || folded.asks.abort.is_some() {
             self.shared.local.share_to_zero();
         }
-        let spec = how_it_starts(&stored, self.shared.local.app(), &folded.plan.release);
+        let spec = settle::how_it_starts(&stored, self.shared.local.app(), &folded.plan.release);
         let Some(spec) = spec else {
             self.alarms.push(format!("promotion {id}: nobody knows how its release is started"));
             self.shared.local.share_to_zero();
@@ -301,17 +300,6 @@ impl Shared {
         running.wishes.send(diary::Wish { what, ask, heard }).await.map_err(|_| over())?;
         hears.await.map_err(|_| over())
     }
-}
-
-/// Returns how a release is started: as the candidate that it is, as when it was stable, or as the
-/// app file says.
-fn how_it_starts(stored: &Stored, app: &App, release: &Release) -> Option<ReleaseSpec> {
-    let candidate =
-        stored.candidate.as_ref().map(|candidate| (&candidate.release, &candidate.spec));
-    let passed = stored.passed.iter().map(|past| (&past.release, &past.spec));
-    let mut known = candidate.into_iter().chain(passed);
-    let found = known.find(|(known, _)| known.hash == release.hash).map(|(_, spec)| spec);
-    found.or_else(|| app.releases.get(&release.name)).cloned()
 }
 
 fn last_result(path: &Path) -> Option<LastResult> {

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use super::{diary, how_it_starts};
+use super::diary;
 use crate::history::{Folded, journal};
 use crate::plan::Release;
-use crate::platform::local::app::App;
+use crate::platform::local::app::{App, ReleaseSpec};
 use crate::platform::local::stored::{PassedRevision, Quarantined, Stored};
 use crate::rollout::ResultWord;
 use crate::share::Share;
@@ -56,4 +56,15 @@ fn adopt(stored: &mut Stored, app: &App, release: Release, at: DateTime<Utc>) {
     let Some(stable) = stable else { return };
     let old = std::mem::replace(&mut stored.stable, stable);
     stored.pass(PassedRevision { release: old.release, spec: old.spec, until: at });
+}
+
+/// Returns how a release is started: as the candidate that it is, as when it was stable, or as the
+/// app file says.
+pub(super) fn how_it_starts(stored: &Stored, app: &App, release: &Release) -> Option<ReleaseSpec> {
+    let candidate =
+        stored.candidate.as_ref().map(|candidate| (&candidate.release, &candidate.spec));
+    let passed = stored.passed.iter().map(|past| (&past.release, &past.spec));
+    let mut known = candidate.into_iter().chain(passed);
+    let found = known.find(|(known, _)| known.hash == release.hash).map(|(_, spec)| spec);
+    found.or_else(|| app.releases.get(&release.name)).cloned()
 }

@@ -134,7 +134,8 @@ fn a_bad_release_fails_for_itself_only_and_is_safe_within_fifty_milliseconds() {
         (last - *turned).max(TimeDelta::zero()).num_milliseconds()
     };
     let mut seen: Vec<i64> = turned.iter().map(seen).collect();
-    (told.sort_unstable(), seen.sort_unstable());
+    told.sort_unstable();
+    seen.sort_unstable();
     println!("safe after, in ms: told {told:?}; seen by the generator {seen:?}");
     println!("{} requests, {failed} failed, all by broken itself", report.requests);
     assert!(told[rollbacks / 2] <= SAFE_MS_MAX, "told: {told:?}");

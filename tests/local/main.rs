@@ -6,6 +6,8 @@
 //! length, `GATE_SEED=N` replays one.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up fails")]
+#![expect(clippy::disallowed_methods, reason = "the processes are real, and so is their time")]
+#![expect(clippy::print_stdout, reason = "seeds, figures and what was skipped are for people")]
 
 mod damage;
 mod dice;

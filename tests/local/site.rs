@@ -197,15 +197,18 @@ impl Site {
         (ran.code == 0).then(|| serde_json::from_str(&ran.stdout).unwrap())
     }
 
-    /// Waits until the promotion that runs is in this phase (and stage, from 1).
+    /// Waits until the promotion that runs is in this phase (and stage, from 1); it may not end before.
     #[track_caller]
     pub(crate) fn await_phase(&self, phase: &str, stage: Option<u64>) {
         let what = format!("phase {phase} {stage:?}");
+        let mut has_begun = false;
         until(&what, PROMOTION_MAX, || {
             let status = self.status()?;
             let run = &status["promotion"];
-            (run["phase"] == phase && (stage.is_none() || run["stage"].as_u64() == stage))
-                .then_some(())
+            has_begun |= !run.is_null();
+            assert!(!has_begun || !run.is_null(), "it ended before {what}: {status}");
+            let is_there = stage.is_none() || run["stage"].as_u64() == stage;
+            (run["phase"] == phase && is_there).then_some(())
         });
     }
 
