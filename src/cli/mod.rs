@@ -40,6 +40,7 @@ mod history;
 mod init;
 mod past;
 mod plan;
+mod preflight;
 mod promote;
 mod record;
 mod recorded;
@@ -140,7 +141,9 @@ enum Command {
     /// Check policy and app files: every mistake at once
     Validate(validate::ValidateArgs),
     /// Show what a promotion would do, stage by stage
-    Plan(plan::PlanArgs),
+    Plan(preflight::TrafficArgs),
+    /// Check whether the traffic can prove each stage; change nothing
+    Preflight(preflight::TrafficArgs),
     /// Simulate promotions: how soon a regression is found, how often a harmless release is taken back
     Simulate(simulate::SimulateArgs),
     /// Judge a recording: what would have been done, and when
@@ -224,7 +227,8 @@ fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Serve(args) => runtime()?.block_on(serve::serve(printer, args)),
         Command::Hidden(command) => command.run(printer),
         Command::Validate(args) => validate::validate(printer, &args),
-        Command::Plan(args) => block_on(&global, plan::plan(printer, args)),
+        Command::Plan(args) => block_on(&global, preflight::plan(printer, args)),
+        Command::Preflight(args) => block_on(&global, preflight::preflight(printer, args)),
         Command::Simulate(args) => simulate::simulate(printer, &args),
         Command::Backtest(args) => backtest::backtest(printer, &args),
         Command::Explain(args) => explain::explain(printer, &args),

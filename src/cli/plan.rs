@@ -42,16 +42,20 @@ struct PlanLine<'a> {
 }
 
 pub(crate) async fn plan(printer: &Printer, args: PlanArgs) -> Result<Exit, Error> {
+    show(printer, &resolve(printer, &args).await?);
+    Ok(Exit::Done)
+}
+
+/// Returns the plan: the host's where one serves the app, else what a host of its own would make.
+pub(crate) async fn resolve(printer: &Printer, args: &PlanArgs) -> Result<Plan, Error> {
     let named = chosen::named(printer, args.policy.as_deref())?;
-    let plan = match args.target.find(printer).await? {
+    match args.target.find(printer).await? {
         Found::Served { socket, app, .. } => {
             let promote = to_host(printer, &socket, &app, &args.release, named).await?;
-            ask(&socket, &app, promote).await?
+            ask(&socket, &app, promote).await
         }
-        Found::File { app, .. } => of_file(printer, &app, &args.release, named)?,
-    };
-    show(printer, &plan);
-    Ok(Exit::Done)
+        Found::File { app, .. } => of_file(printer, &app, &args.release, named),
+    }
 }
 
 pub(crate) fn show(printer: &Printer, plan: &Plan) {

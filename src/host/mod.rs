@@ -15,7 +15,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::durable::Lock;
 use crate::engine::Promotion;
 use crate::history::{AskedFor, History, Record, Urgency, journal};
-use crate::platform::local::app::{App, ReleaseSpec};
+use crate::platform::local::app::App;
 use crate::platform::local::stored::Stored;
 use crate::platform::local::{Home, Local};
 use crate::policy::METRICS;

@@ -57,6 +57,8 @@ pub(super) struct Pod {
     bursts: Bursts,
     /// Where in the interval it is sampled.
     offset: i64,
+    /// The second of its next sample.
+    next_sample: i64,
     /// Part of its requests that is slower than each bound, in each [`Latency`].
     slower: Vec<[f64; 4]>,
     /// Part of its requests beyond the usual p95 that the fault alone puts there.
@@ -125,6 +127,10 @@ struct Second {
     active: usize,
     incident: bool,
     drift: f64,
+    /// Of the candidate's fault.
+    effect: bool,
+    /// Health is probed.
+    probed: bool,
 }
 
 impl<'a> Traffic<'a> {
@@ -165,7 +171,16 @@ impl<'a> Traffic<'a> {
         let drifts = s.drift > 0.0 && s.drift != 1.0 && at > 0;
         let drift = if drifts { s.drift.powf(at as f64 / f64::from(s.horizon)) } else { 1.0 };
         let active = s.candidate_pods(share);
-        let second = Second { at, asked: s.rps * self.load, share, active, incident, drift };
+        let second = Second {
+            at,
+            asked: s.rps * self.load,
+            share,
+            active,
+            incident,
+            drift,
+            effect: s.has_effect(at),
+            probed: at.rem_euclid(PROBE_S) == 0,
+        };
         for pod in &mut self.pods.baseline {
             pod.pass(s, &second, 0, &mut self.dice);
         }
@@ -192,6 +207,7 @@ impl Pod {
             [1.0, faulty, troubled, troubled * faulty]
                 .map(|factor| slower_than(bound / slowness, factor))
         };
+        let offset = dice.below(u64::from(s.scrape)) as i64;
         Self {
             name,
             counters: vec![0.0; 2 + bounds_ms.len()],
@@ -200,7 +216,9 @@ impl Pod {
             candidate,
             error,
             bursts: Bursts::new(s.pod_rate, start, dice),
-            offset: dice.below(u64::from(s.scrape)) as i64,
+            offset,
+            // The start is a multiple of the interval.
+            next_sample: start + offset,
             slower: bounds_ms.iter().map(slower).collect(),
             slow_excess: slow_excess(s),
             sums: Sums::default(),
@@ -215,7 +233,7 @@ impl Pod {
         let incident_errors = if second.incident { s.shared_err } else { 0.0 };
         let burst_errors = if burst { s.pod_err } else { 0.0 };
         let usual = (self.error * second.drift).max(incident_errors).max(burst_errors).min(1.0);
-        let effect = self.candidate && s.has_effect(second.at);
+        let effect = self.candidate && second.effect;
         let (requests, errors) = match effect {
             true => (demand * (1.0 - s.hang), (usual * s.err_mult + s.err_add).clamp(0.0, 1.0)),
             false => (demand, usual),
@@ -229,8 +247,11 @@ impl Pod {
         self.sums.faulty += f64::from(s.cold.map_or(effect, cold));
         self.sums.incident += f64::from(second.incident);
         self.sums.burst += f64::from(burst);
-        self.probe(s, second.at, effect, dice);
-        if second.at.rem_euclid(i64::from(s.scrape)) == self.offset {
+        if second.probed {
+            self.probe(s, second.at, effect, dice);
+        }
+        if second.at == self.next_sample {
+            self.next_sample += i64::from(s.scrape);
             self.sample(s, second.at, dice);
         }
         let bad = match (effect, s.kind) {
@@ -251,9 +272,6 @@ impl Pod {
     }
 
     fn probe(&mut self, s: &Scenario, at: i64, effect: bool, dice: &mut Dice) {
-        if at.rem_euclid(PROBE_S) != 0 {
-            return;
-        }
         let time = at as f64;
         let out = s.probe_out.is_some_and(|(begin, length)| time >= begin && time < begin + length);
         let ill = if effect { s.unhealthy } else { 0.0 };

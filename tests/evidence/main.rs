@@ -8,4 +8,5 @@ mod common;
 
 mod backtest;
 mod live;
+mod preflight;
 mod simulate;

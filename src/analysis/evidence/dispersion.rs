@@ -89,8 +89,8 @@ struct Scale {
     length: u64,
     /// Blocks in the open cell.
     age: u64,
-    /// The open cell: the pods that were there when it began.
-    open: BTreeMap<PodId, Events>,
+    /// The open cell: the pods that were there when it began, by their number.
+    open: Vec<(PodId, Events)>,
     between_pods: Spread,
     between_cells: Spread,
     previous: Option<Events>,
@@ -102,7 +102,7 @@ impl Scale {
         Self {
             length,
             age: 0,
-            open: BTreeMap::new(),
+            open: Vec::new(),
             between_pods: none,
             between_cells: none,
             previous: None,
@@ -113,10 +113,11 @@ impl Scale {
         if self.age == 0 {
             // A pod joins at the start of a cell, never inside: half a cell would look like a lull.
             self.open = events.iter().map(|(pod, _)| (*pod, Events::default())).collect();
+            self.open.sort_by_key(|(pod, _)| *pod);
         }
         for (pod, new) in events {
-            if let Some(cell) = self.open.get_mut(pod) {
-                cell.add(*new);
+            if let Ok(at) = self.open.binary_search_by_key(pod, |(pod, _)| *pod) {
+                self.open[at].1.add(*new);
             }
         }
         self.age += 1;
@@ -126,7 +127,8 @@ impl Scale {
     }
 
     fn close(&mut self) {
-        let cells: Vec<Events> = std::mem::take(&mut self.open).into_values().collect();
+        let cells: Vec<Events> =
+            std::mem::take(&mut self.open).into_iter().map(|(_, cell)| cell).collect();
         self.between_pods.add(&cells);
         let now = Events::total(cells.iter());
         if let Some(before) = self.previous.replace(now) {
@@ -164,7 +166,7 @@ impl Dispersion {
     pub(super) fn leave(&mut self, pod: PodId) {
         self.totals.remove(&pod);
         for scale in &mut self.scales {
-            scale.open.remove(&pod);
+            scale.open.retain(|(open, _)| *open != pod);
         }
     }
 

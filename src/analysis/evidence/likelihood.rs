@@ -20,6 +20,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::numbers::ln_1p;
+
 /// Bad events and all events of the candidate, and of the baseline beside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "[f64; 4]", into = "[f64; 4]")]
@@ -62,7 +64,7 @@ pub(super) fn two_samples(seen: &Seen, ratios: &[f64], r0: f64) -> Vec<f64> {
     let all = seen.all + seen.base_all;
     let rho = if all > 0.0 { seen.all / all } else { 0.0 };
     let own = |r: f64| if seen.bad == 0.0 { 0.0 } else { seen.bad * r.ln() };
-    let weigh = |r: f64| own(r) - total * ((r - 1.0) * rho).ln_1p();
+    let weigh = |r: f64| own(r) - total * ln_1p((r - 1.0) * rho);
     let null = weigh(r0);
     ratios.iter().map(|r| weigh(r * r0) - null).collect()
 }

@@ -3,15 +3,24 @@
 //! Evidence is a product of thousands of likelihood ratios, so it lives in logarithms, where "no
 //! evidence yet" is −∞. JSON has no −∞: [`log`] and [`logs`] write it as `null`.
 
+/// From here on 1 + x keeps ln(1 + x) to 10⁻¹⁴ of itself.
+const LN_1P_PLAIN: f64 = 1.0 / 64.0;
+
 /// ln x, and −∞ for what is not above 0.
 pub(super) fn ln(x: f64) -> f64 {
     if x > 0.0 { x.ln() } else { f64::NEG_INFINITY }
 }
 
+/// ln(1 + x). Where 1 + x rounds nothing away that counts, the plain logarithm is three times as fast;
+/// a block takes hundreds of them.
+pub(super) fn ln_1p(x: f64) -> f64 {
+    if x > LN_1P_PLAIN { (1.0 + x).ln() } else { x.ln_1p() }
+}
+
 /// ln(eᵃ + eᵇ)
 pub(super) fn log_add(a: f64, b: f64) -> f64 {
     let (high, low) = if a >= b { (a, b) } else { (b, a) };
-    if low == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
+    if low == f64::NEG_INFINITY { high } else { high + ln_1p((low - high).exp()) }
 }
 
 /// ln Σ eᵛ, the largest taken out first, so that nothing overflows.

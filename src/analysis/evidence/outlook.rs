@@ -40,8 +40,9 @@ pub struct Assumed {
 pub struct Outlook {
     /// When a harmless release passes at the earliest, in seconds; `None`: not before its deadline.
     pub passes_after_s: Option<f64>,
-    /// The least error rate above the baseline's that is found within the hold; `None`: none is.
-    pub shows_errors: Option<f64>,
+    /// The least addition to the error rate that the stage does not let through: it is held or rolled
+    /// back when a harmless release would pass. `None`: nothing passes, or everything.
+    pub catches_errors: Option<f64>,
     /// Candidate requests within the hold.
     pub requests_in_hold: f64,
     /// Candidate requests without which no limit of the error rate is proven.
@@ -57,23 +58,37 @@ pub fn outlook(
     bounds_ms: &[f64],
     assumed: &Assumed,
 ) -> Result<Outlook, Refused> {
-    let finds = |added: f64| Ok(run(conditions, bounds_ms, assumed, added)?.breached_within_hold);
-    let shows_errors = if finds(ERRORS_MAX)? {
-        let (mut low, mut high) = (0.0, ERRORS_MAX);
-        for _ in 0..HALVINGS {
-            let middle = f64::midpoint(low, high);
-            if finds(middle)? { high = middle } else { low = middle }
-        }
-        Some(high)
-    } else {
-        None
+    let passes_after_s = passes(conditions, bounds_ms, assumed, 0.0, assumed.deadline_s)?;
+    let catches_errors = match passes_after_s {
+        Some(end) => least_caught(conditions, bounds_ms, assumed, end)?,
+        None => None,
     };
     Ok(Outlook {
-        passes_after_s: run(conditions, bounds_ms, assumed, 0.0)?.passed_s,
-        shows_errors,
+        passes_after_s,
+        catches_errors,
         requests_in_hold: assumed.rps * assumed.share * assumed.hold_s,
         requests_needed: requests_needed(conditions),
     })
+}
+
+/// The least addition to the error rate with which the stage has not passed by the time at which a
+/// harmless release has.
+fn least_caught(
+    conditions: &[Condition],
+    bounds_ms: &[f64],
+    assumed: &Assumed,
+    end: f64,
+) -> Result<Option<f64>, Refused> {
+    let caught = |added: f64| Ok(passes(conditions, bounds_ms, assumed, added, end)?.is_none());
+    if !caught(ERRORS_MAX)? {
+        return Ok(None);
+    }
+    let (mut low, mut high) = (0.0, ERRORS_MAX);
+    for _ in 0..HALVINGS {
+        let middle = f64::midpoint(low, high);
+        if caught(middle)? { high = middle } else { low = middle }
+    }
+    Ok(Some(high))
 }
 
 /// For a limit of 5 % the rule of thumb is 85 requests without an error; for others it scales.
@@ -85,20 +100,14 @@ fn requests_needed(conditions: &[Condition]) -> f64 {
     limit.map_or(PASS_REQUESTS, |limit| (PASS_REQUESTS * 0.05 / limit).ceil())
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Found {
-    passed_s: Option<f64>,
-    breached_within_hold: bool,
-}
-
-/// One promotion of one stage on expected counts; with nothing added it runs until it passes, else
-/// as long as the hold.
-fn run(
+/// When one stage passes on expected counts, if it does by `end`.
+fn passes(
     conditions: &[Condition],
     bounds_ms: &[f64],
     assumed: &Assumed,
     added: f64,
-) -> Result<Found, Refused> {
+    end: f64,
+) -> Result<Option<f64>, Refused> {
     let stage = StageTimes {
         at_s: Some(0.0),
         share: Some(assumed.share),
@@ -107,25 +116,17 @@ fn run(
     };
     let header = Header::new(bounds_ms.to_vec(), assumed.interval_s, vec![stage]);
     let mut judge = Judge::new(conditions, &header)?;
-    let end = if added > 0.0 { assumed.hold_s } else { assumed.deadline_s };
     let looks = ((end / assumed.interval_s) as u64).min(LOOKS_MAX);
-    let mut found = Found::default();
     for n in 0..=looks {
         let line = expected(assumed, added, bounds_ms.len(), n as f64 * assumed.interval_s);
         let Some(verdict) = judge.look(&line) else { continue };
         match verdict.verdict {
-            Word::Breach => {
-                found.breached_within_hold = true;
-                return Ok(found);
-            }
-            Word::Pass if added == 0.0 && verdict.at_s >= assumed.hold_s => {
-                found.passed_s = Some(verdict.at_s);
-                return Ok(found);
-            }
+            Word::Breach => return Ok(None),
+            Word::Pass if verdict.at_s >= assumed.hold_s => return Ok(Some(verdict.at_s)),
             Word::Pass | Word::Unknown => {}
         }
     }
-    Ok(found)
+    Ok(None)
 }
 
 /// The counters to be expected after so many seconds, and good probes.

@@ -4,6 +4,10 @@
 //! candidate must look worse than any of them has ever looked: with M the largest log-evidence of
 //! any pod at any time, and Q pods, `M − ln Q` (between 0 and 12 nats) is taken off the candidate's.
 //! In a calm service M stays below ln Q and nothing is taken off.
+//!
+//! Unlike the candidate's, these bets are kept as they are and not as logarithms: there are hundreds in a
+//! block, most of which add nothing but their onset mass. What is too small for a float is less than that
+//! mass, and what is too large ([`BET_MAX`]) has raised the bar as far as it goes.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::config::{CAP_B, PLACEBO_MAX, PLACEBO_PODS, R_ARM_B};
 use super::dispersion::{Events, PodId};
 use super::likelihood::{Seen, two_samples};
-use super::numbers::{ln, log_add, log_mean, logs};
+use super::numbers::sum;
 use super::relative::cap_a;
 
 /// What is taken off the two arms of the candidate, in nats.
@@ -22,21 +26,29 @@ pub(super) struct Raises {
     pub b: f64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// A pod's bet grows no further.
+const BET_MAX: f64 = 1e300;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Placebo {
     slots: BTreeMap<PodId, Slot>,
     /// Slots ever given away: first come, and none comes back.
     used: u32,
+    /// The largest capital of any pod at any time; 1 where none has won.
     max_a: f64,
     max_b: f64,
 }
 
-/// The two arms of one pod: ln L of each alternative.
+impl Default for Placebo {
+    fn default() -> Self {
+        Self { slots: BTreeMap::new(), used: 0, max_a: 1.0, max_b: 1.0 }
+    }
+}
+
+/// The two arms of one pod: L of each alternative.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Slot {
-    #[serde(with = "logs")]
     a: Vec<f64>,
-    #[serde(with = "logs")]
     b: Vec<f64>,
 }
 
@@ -70,8 +82,8 @@ impl Placebo {
                 if new { masses.0 } else { masses.1 },
             );
             self.used += u32::from(new);
-            raise(&mut self.max_a, &slot.a);
-            raise(&mut self.max_b, &slot.b);
+            self.max_a = self.max_a.max(mean(&slot.a));
+            self.max_b = self.max_b.max(mean(&slot.b));
         }
     }
 
@@ -84,33 +96,30 @@ impl Placebo {
             return Raises::default();
         }
         let pods = f64::from(self.used).ln();
-        let raise = |max: f64| (max - pods).clamp(0.0, PLACEBO_MAX);
+        let raise = |max: f64| (max.ln() - pods).clamp(0.0, PLACEBO_MAX);
         Raises { a: raise(self.max_a), b: raise(self.max_b) }
     }
 }
 
-/// Raises a maximum to the mean of a pod's alternatives. No mean exceeds its largest term, so
-/// most pods cost a comparison.
-fn raise(max: &mut f64, log_l: &[f64]) {
-    if log_l.iter().any(|log_l| log_l > max) {
-        *max = max.max(log_mean(log_l));
-    }
+fn mean(bets: &[f64]) -> f64 {
+    sum(bets.iter().copied()) / bets.len() as f64
 }
 
 impl Slot {
     fn new(ratios: &[f64]) -> Self {
         let in_b = ratios.iter().filter(|r| **r >= R_ARM_B).count();
-        Self { a: vec![f64::NEG_INFINITY; ratios.len()], b: vec![f64::NEG_INFINITY; in_b] }
+        Self { a: vec![0.0; ratios.len()], b: vec![0.0; in_b] }
     }
 
+    /// L ← (L + w)·exp(l)
     fn update(&mut self, llr: &[f64], ratios: &[f64], phi: f64, mass: f64) {
-        let (log_mass, cap) = (ln(mass), cap_a(phi, 1.0));
-        for (log_l, l) in self.a.iter_mut().zip(llr) {
-            *log_l = log_add(*log_l, log_mass) + (l / phi).min(cap);
-        }
+        let bet = |l: &mut f64, log: f64| {
+            let factor = if log == 0.0 { 1.0 } else { log.exp() };
+            *l = ((*l + mass) * factor).min(BET_MAX);
+        };
+        let cap = cap_a(phi, 1.0);
+        self.a.iter_mut().zip(llr).for_each(|(l, log)| bet(l, (log / phi).min(cap)));
         let strong = llr.iter().zip(ratios).filter(|(_, r)| **r >= R_ARM_B);
-        for (log_l, (l, _)) in self.b.iter_mut().zip(strong) {
-            *log_l = log_add(*log_l, log_mass) + l.min(CAP_B);
-        }
+        self.b.iter_mut().zip(strong).for_each(|(l, (log, _))| bet(l, log.min(CAP_B)));
     }
 }

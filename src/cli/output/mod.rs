@@ -23,6 +23,8 @@ pub(crate) mod live;
 
 pub(crate) mod plan;
 
+pub(crate) mod preflight;
+
 mod readings;
 
 mod reasons;

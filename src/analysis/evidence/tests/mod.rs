@@ -6,6 +6,7 @@ mod golden;
 mod live;
 mod mathematics;
 mod numerics;
+mod outlook;
 mod rules;
 mod story;
 

@@ -1,0 +1,45 @@
+//! What the traffic can prove, for people.
+
+use super::plan::table;
+use super::style::{BAD, CARE, GOOD, STRONG, paint};
+use super::words;
+use crate::cli::preflight::{Preflight, StageOutlook};
+
+pub(crate) fn render(preflight: &Preflight) -> String {
+    let title = format!("{}: can the traffic prove {}?", preflight.target, preflight.release);
+    let source = if preflight.measured { "measured" } else { "as given" };
+    let traffic = format!(
+        "traffic    {:.1} requests/s ({source}), {:.2} % of stable's fail",
+        preflight.requests_per_s,
+        preflight.stable_error_share * 100.0
+    );
+    let mut parts =
+        vec![format!("{}\n{traffic}", paint(STRONG, &title)), table(&rows(&preflight.stages))];
+    let warnings = preflight.warnings.iter().map(|text| format!("{}: {text}", paint(CARE, "note")));
+    parts.extend(warnings);
+    parts.join("\n\n")
+}
+
+fn rows(stages: &[StageOutlook]) -> Vec<Vec<String>> {
+    let head = ["stage", "share", "hold", "deadline", "passes after", "catches", "provable"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(stages.iter().map(row));
+    rows
+}
+
+fn row(stage: &StageOutlook) -> Vec<String> {
+    let points = |errors: f64| format!("+{:.1} points of errors", errors * 100.0);
+    let health = stage.share.is_zero();
+    vec![
+        stage.stage.to_string(),
+        stage.share.to_string(),
+        words::seconds(stage.hold_s),
+        words::seconds(stage.deadline_s),
+        stage.passes_after_s.map_or("–".to_owned(), words::seconds),
+        match (health, stage.catches_errors_share) {
+            (true, _) => "failing probes".to_owned(),
+            (false, least) => least.map_or("–".to_owned(), points),
+        },
+        if stage.provable { paint(GOOD, "yes") } else { paint(BAD, "no") },
+    ]
+}

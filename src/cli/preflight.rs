@@ -1,0 +1,265 @@
+//! `gate preflight`, and `gate plan --rps`: whether the traffic can prove each stage before its deadline, and how
+//! small a regression it lets through.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::error::Error;
+use super::exit::Exit;
+use super::output::{Printer, preflight as shown};
+use super::plan::{self, PlanArgs};
+use super::target::{Target, read_app};
+use crate::analysis::evidence::{Assumed, Outlook, outlook};
+use crate::evidence::scrape::scrape;
+use crate::plan::{Plan, Stage};
+use crate::policy::{InsufficientTraffic, JudgeKind};
+use crate::share::Share;
+
+pub(crate) const PREFLIGHT_SCHEMA: &str = "gate.preflight/v1";
+
+/// How long the traffic of a running host is measured, and how long it may take to answer.
+const MEASURED: Duration = Duration::from_secs(5);
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// The stable revision's error rate where nobody knows it.
+const ERROR_RATE: f64 = 0.001;
+/// Holds under users that are shorter than this in total let latency regressions below the limit pass
+/// (measured: p95 × 2 needs 80 to 105 s).
+const LATENCY_S: f64 = 90.0;
+/// Requests per second that are believed.
+const RPS_MAX: f64 = 1e7;
+
+#[derive(Debug, Args)]
+pub(crate) struct TrafficArgs {
+    #[command(flatten)]
+    what: PlanArgs,
+    /// Requests a second of the app, of both revisions together
+    #[arg(long, value_name = "RPS", value_parser = rps)]
+    rps: Option<f64>,
+}
+
+fn rps(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|rps| (0.0..=RPS_MAX).contains(rps));
+    number.ok_or_else(|| format!("a number from 0 to {RPS_MAX}"))
+}
+
+/// What is known of the traffic.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Traffic {
+    rps: f64,
+    error_rate: f64,
+    measured: bool,
+}
+
+/// What the traffic can prove.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Preflight {
+    schema: &'static str,
+    pub(crate) target: String,
+    pub(crate) release: String,
+    pub(crate) requests_per_s: f64,
+    /// Measured at the running host; otherwise given.
+    pub(crate) measured: bool,
+    pub(crate) stable_error_share: f64,
+    pub(crate) provable: bool,
+    pub(crate) stages: Vec<StageOutlook>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What the traffic can prove in one stage.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct StageOutlook {
+    /// From 1.
+    pub(crate) stage: usize,
+    #[serde(rename = "stage_share")]
+    pub(crate) share: Share,
+    pub(crate) hold_s: f64,
+    pub(crate) deadline_s: f64,
+    /// When a harmless release passes at the earliest; absent: not before the deadline.
+    pub(crate) passes_after_s: Option<f64>,
+    /// So much more errors than the stable revision's are not let through.
+    pub(crate) catches_errors_share: Option<f64>,
+    /// Of the candidate.
+    pub(crate) requests_in_hold: f64,
+    pub(crate) provable: bool,
+    /// What to change where it can't be proven.
+    pub(crate) remedy: Option<String>,
+}
+
+/// `gate plan`: the plan, and what the traffic can prove where it is given.
+pub(crate) async fn plan(printer: &Printer, args: TrafficArgs) -> Result<Exit, Error> {
+    let plan = plan::resolve(printer, &args.what).await?;
+    plan::show(printer, &plan);
+    let Some(rps) = args.rps else { return Ok(Exit::Done) };
+    judge(printer, &plan, given(rps))
+}
+
+/// `gate preflight`: what the traffic can prove, measured where it is not given.
+pub(crate) async fn preflight(printer: &Printer, args: TrafficArgs) -> Result<Exit, Error> {
+    let plan = plan::resolve(printer, &args.what).await?;
+    let traffic = match (args.rps, &args.what.target) {
+        (Some(rps), _) => given(rps),
+        (None, Target::File(path)) => measure(printer, read_app(printer, path)?.admin).await?,
+        (None, Target::Local(name)) => {
+            return Err(Error::user(format!("the traffic of {name} is not known")).hint(
+                "name its app file, so that its running host is measured, or give `--rps N`",
+            ));
+        }
+    };
+    judge(printer, &plan, traffic)
+}
+
+const fn given(rps: f64) -> Traffic {
+    Traffic { rps, error_rate: ERROR_RATE, measured: false }
+}
+
+fn judge(printer: &Printer, plan: &Plan, traffic: Traffic) -> Result<Exit, Error> {
+    let preflight = of(plan, traffic)?;
+    if printer.is_json() {
+        printer.object(&preflight);
+    } else {
+        printer.answer(&shown::render(&preflight));
+    }
+    if preflight.provable {
+        return Ok(Exit::Done);
+    }
+    let unproven = preflight.stages.iter().find(|stage| !stage.provable);
+    let remedy = unproven.and_then(|stage| stage.remedy.clone());
+    Err(Error::user("the traffic can't prove every stage before its deadline").maybe_hint(remedy))
+}
+
+fn of(plan: &Plan, traffic: Traffic) -> Result<Preflight, Error> {
+    let stages = plan.stages.iter().enumerate();
+    let stages: Result<Vec<StageOutlook>, Error> =
+        stages.map(|(at, stage)| stage_outlook(plan, traffic, at + 1, stage)).collect();
+    let stages = stages?;
+    let held: f64 =
+        plan.stages.iter().filter(|s| !s.share.is_zero()).map(|s| s.hold.as_secs_f64()).sum();
+    let mut warnings = Vec::new();
+    if plan.judge.kind == JudgeKind::Evidence && held < LATENCY_S {
+        warnings.push(format!(
+            "users see it for {held:.0} s in all: latency regressions below the limit will pass"
+        ));
+    }
+    Ok(Preflight {
+        schema: PREFLIGHT_SCHEMA,
+        target: plan.target.clone(),
+        release: plan.release.name.clone(),
+        requests_per_s: traffic.rps,
+        measured: traffic.measured,
+        stable_error_share: traffic.error_rate,
+        provable: stages.iter().all(|stage| stage.provable),
+        stages,
+        warnings,
+    })
+}
+
+fn stage_outlook(
+    plan: &Plan,
+    traffic: Traffic,
+    number: usize,
+    stage: &Stage,
+) -> Result<StageOutlook, Error> {
+    let (hold_s, deadline_s) = (stage.hold.as_secs_f64(), stage.deadline.as_secs_f64());
+    let found = ask(plan, traffic, stage)?;
+    let on_health = plan.insufficient_traffic == InsufficientTraffic::HealthOnly;
+    let provable = found.passes_after_s.is_some() || on_health || plan.observe_only;
+    let remedy = (!provable).then(|| remedy(number, traffic.rps, stage, found.requests_needed));
+    Ok(StageOutlook {
+        stage: number,
+        share: stage.share,
+        hold_s,
+        deadline_s,
+        passes_after_s: found.passes_after_s,
+        catches_errors_share: found.catches_errors,
+        requests_in_hold: found.requests_in_hold,
+        provable,
+        remedy,
+    })
+}
+
+fn ask(plan: &Plan, traffic: Traffic, stage: &Stage) -> Result<Outlook, Error> {
+    let (hold_s, share) = (stage.hold.as_secs_f64(), stage.share.fraction());
+    let requests_in_hold = traffic.rps * share * hold_s;
+    if stage.share.is_zero() {
+        // Health alone decides, and needs no traffic.
+        let passes_after_s = Some(hold_s);
+        return Ok(Outlook {
+            passes_after_s,
+            catches_errors: None,
+            requests_in_hold,
+            requests_needed: 0.0,
+        });
+    }
+    match plan.judge.kind {
+        JudgeKind::Threshold => {
+            let needed = plan.judge.min_requests as f64;
+            let after = (needed / (traffic.rps * share)).max(hold_s);
+            let in_time = after <= stage.deadline.as_secs_f64();
+            Ok(Outlook {
+                passes_after_s: in_time.then_some(after),
+                catches_errors: None,
+                requests_in_hold,
+                requests_needed: needed,
+            })
+        }
+        JudgeKind::Evidence => {
+            let assumed = Assumed {
+                rps: traffic.rps,
+                error_rate: traffic.error_rate,
+                share,
+                hold_s,
+                deadline_s: stage.deadline.as_secs_f64(),
+                interval_s: plan.judge.interval.as_secs_f64(),
+            };
+            outlook(&plan.conditions, &plan.judge.bounds_ms, &assumed)
+                .map_err(|refused| Error::user(format!("the plan can't be judged: {refused}")))
+        }
+    }
+}
+
+/// What would make it provable: more time, more share, or less proof.
+fn remedy(number: usize, rps: f64, stage: &Stage, needed: f64) -> String {
+    let share = stage.share.fraction();
+    let health = "`insufficient_traffic: health_only`";
+    if rps * share <= 0.0 {
+        return format!("stage {number}: without requests only {health} can end it");
+    }
+    let deadline =
+        humantime::format_duration(Duration::from_secs((needed / (rps * share)).ceil() as u64));
+    let share = needed / (rps * stage.deadline.as_secs_f64()) * 100.0;
+    let share = match share <= 100.0 {
+        true => format!("a share of at least {share:.1}%, "),
+        false => String::new(),
+    };
+    format!(
+        "stage {number} needs about {needed:.0} requests of the candidate: {share}a deadline of at least {deadline} (with a longer hold), or {health}"
+    )
+}
+
+/// Counts the requests of the running host for a while.
+async fn measure(printer: &Printer, admin: SocketAddr) -> Result<Traffic, Error> {
+    let before = counts(admin).await?;
+    printer.say(&format!("measuring the traffic for {} s", MEASURED.as_secs()));
+    tokio::time::sleep(MEASURED).await;
+    let after = counts(admin).await?;
+    let requests = (after.0 - before.0).max(0.0);
+    let error_rate = if after.0 > 0.0 { (after.1 / after.0).min(1.0) } else { ERROR_RATE };
+    Ok(Traffic { rps: requests / MEASURED.as_secs_f64(), error_rate, measured: true })
+}
+
+/// Requests and errors of all revisions since the host began.
+async fn counts(admin: SocketAddr) -> Result<(f64, f64), Error> {
+    let text = scrape(&admin.to_string(), ANSWER_MAX).await.map_err(|error| {
+        Error::new(Exit::Refused, format!("the traffic at {admin} can't be measured"))
+            .caused_by(error)
+            .hint("start the host with `gate serve`, or give `--rps N`")
+    })?;
+    let sum = |name: &str| -> f64 {
+        let rows = text.lines().filter(|line| line.starts_with(name));
+        rows.filter_map(|row| row.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    };
+    Ok((sum("gate_proxy_requests_total{"), sum("gate_proxy_errors_total{")))
+}
