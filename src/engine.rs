@@ -25,7 +25,8 @@ use crate::rollout::{
 /// Between two looks at the world while something is being changed …
 const POLL: Duration = Duration::from_millis(20);
 /// … and after the first second of it.
-const POLL_LATER: Duration = Duration::from_millis(200);
+const POLL_LATER: Duration = Duration::from_millis(POLL_LATER_MS.unsigned_abs());
+const POLL_LATER_MS: i64 = 200;
 
 /// One promotion under way.
 #[derive(Clone, Debug)]
@@ -37,8 +38,9 @@ pub struct Promotion {
     /// `false` until the first decision is recorded.
     begun: bool,
     next_look: Option<DateTime<Utc>>,
-    /// The effects of the newest decision that was recorded: a repetition is no news.
-    wanted: Vec<Effect>,
+    /// The effects of the newest decision that was recorded: a repetition is no news. `None`: a
+    /// record failed, and may be on disk all the same, so the next decision is recorded in any case.
+    wanted: Option<Vec<Effect>>,
     /// The newest effect and what became of it: nor is that.
     done: Option<(Effect, Option<String>)>,
     refused: Option<String>,
@@ -78,7 +80,7 @@ impl Promotion {
             judge,
             begun: false,
             next_look: None,
-            wanted: Vec::new(),
+            wanted: None,
             done: None,
             refused: None,
         })
@@ -95,7 +97,7 @@ impl Promotion {
             judge,
             begun: true,
             next_look: None,
-            wanted: Vec::new(),
+            wanted: None,
             done: None,
             refused: None,
         }
@@ -130,7 +132,12 @@ impl Promotion {
     ) -> Waiting {
         let now = seams.clock.now();
         let world = seams.platform.observe().await.ok();
-        let looked = self.look(&mut seams.evidence, world.as_ref(), now).await;
+        // A person who asks is heard before a source that is slow to answer.
+        let looked = tokio::select! {
+            biased;
+            looked = self.look(&mut seams.evidence, world.as_ref(), now) => looked,
+            () = seams.history.asked() => None,
+        };
         let judged = looked.as_ref().map(|(_, judgement)| judgement.clone());
         let seen = Observation { now, world, judged, asks: seams.history.asks().await };
         let decision = rollout::step(&self.plan, &self.state, &seen);
@@ -178,7 +185,10 @@ impl Promotion {
         if !back && let Some(observed) = observed.clone() {
             history.record(now, observed, Urgency::First).await?;
         }
-        if self.begun && self.state == decision.state && self.wanted == decision.effects {
+        if self.begun
+            && self.state == decision.state
+            && self.wanted.as_ref() == Some(&decision.effects)
+        {
             return Ok(());
         }
         let record = Record::Decided {
@@ -186,8 +196,10 @@ impl Promotion {
             effects: decision.effects.clone(),
             waiting: decision.waiting.clone(),
         };
-        history.record(now, record, if back { Urgency::WayBack } else { Urgency::First }).await?;
-        self.wanted.clone_from(&decision.effects);
+        let urgency = if back { Urgency::WayBack } else { Urgency::First };
+        self.wanted = None;
+        history.record(now, record, urgency).await?;
+        self.wanted = Some(decision.effects.clone());
         Ok(())
     }
 
@@ -266,7 +278,10 @@ impl Promotion {
     /// Returns how long nothing needs to be done.
     fn pause(&self, waiting: &Waiting, now: DateTime<Utc>) -> Duration {
         let until_look = match &self.state.phase {
-            Phase::Holding { .. } | Phase::Parked { .. } => self.next_look.unwrap_or(now),
+            Phase::Holding { .. } | Phase::Parked { .. } => {
+                let next = self.next_look.filter(|next| *next > now);
+                next.unwrap_or(now + TimeDelta::milliseconds(POLL_LATER_MS))
+            }
             Phase::Waiting => waiting.until.unwrap_or(now + TimeDelta::seconds(1)),
             Phase::Preparing
             | Phase::Shifting { .. }

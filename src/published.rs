@@ -131,6 +131,20 @@ pub struct LastResult {
     pub at: DateTime<Utc>,
 }
 
+impl LastResult {
+    /// Returns a result as a status tells it; `None` where no promotion was begun.
+    #[must_use]
+    pub fn of(line: &ResultLine, at: DateTime<Utc>) -> Option<Self> {
+        Some(Self {
+            id: line.id.clone()?,
+            release: line.outcome.candidate_revision.clone(),
+            result: line.outcome.result,
+            reason: line.outcome.reason.clone(),
+            at,
+        })
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromotionStatus {
     pub id: String,

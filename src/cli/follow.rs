@@ -172,7 +172,9 @@ impl Follower<'_> {
                 return Ok(Some(Ended::Result(ending::judged(self.ending.as_ref(), line))));
             }
             Answer::Done { message } => self.say(&message),
-            Answer::Begun { .. } | Answer::Plan { .. } => {}
+            // An abort that was asked for before there was anything to abort is asked for again.
+            Answer::Begun { .. } => self.ask_abort(),
+            Answer::Plan { .. } => {}
             answer @ Answer::Error { .. } => return Err(unexpected(answer)),
         }
         Ok(None)
@@ -219,10 +221,10 @@ impl Follower<'_> {
         if let Some(live) = &mut self.live {
             live.board.take(line.clone());
         }
-        let parked = line.promotion.as_ref().is_some_and(|run| run.phase == "parked");
+        let on_person = line.promotion.as_ref().is_some_and(|run| run.waiting.on_person);
         self.newest = Some(line);
         match self.how.on_unknown {
-            OnUnknown::Exit if parked && self.ending.is_none() => self.nobody_answers(),
+            OnUnknown::Exit if on_person && self.ending.is_none() => self.nobody_answers(),
             OnUnknown::Exit | OnUnknown::Hold => None,
         }
     }
@@ -281,17 +283,24 @@ impl Follower<'_> {
     /// Asks for an abort, and goes on listening.
     fn end(&mut self, ending: Ending, text: String) {
         self.say(&text);
-        let reason = ending.reason();
         self.ending = Some(ending);
         self.obey_by = Some(Instant::now() + OBEY_LIMIT);
-        let socket = self.how.socket.clone();
-        let ask = Request::Ask { what: AskedFor::Abort, by: super::me(), reason: Some(reason) };
+        self.ask_abort();
+    }
+
+    fn ask_abort(&self) {
+        let Some(ending) = &self.ending else { return };
+        let (socket, reason) = (self.how.socket.clone(), Some(ending.reason()));
+        let ask = Request::Ask { what: AskedFor::Abort, by: super::me(), reason };
         // What comes of it is seen in the conversation; a host that is gone ends that as well.
         tokio::spawn(async move { client::ask(&socket, &ask).await });
     }
 
     fn left(&mut self, exit: Exit) -> Ended {
-        Ended::Left(exit, self.newest.take().map(Box::new))
+        match self.known() {
+            Some(known) => Ended::Result(Box::new(known.left(exit))),
+            None => Ended::Left(exit, self.newest.take().map(Box::new)),
+        }
     }
 
     fn not_obeyed(&mut self) -> Ended {

@@ -42,6 +42,7 @@ pub(super) fn plan_back(
         .passed
         .iter()
         .rev()
+        .filter(|past| stored.condemned(&past.release.hash).is_none())
         .find(|past| {
             to.is_none_or(|to| past.release.name == to || past.release.hash.starts_with(to))
         })

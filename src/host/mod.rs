@@ -40,6 +40,8 @@ mod socket;
 
 mod settle;
 
+mod past;
+
 mod error;
 
 pub use error::HostError;
@@ -83,6 +85,8 @@ struct Shared {
     clock: SystemClock,
     history: PathBuf,
     running: Mutex<Option<Running>>,
+    /// How the newest promotion that has ended did; read once, then told by each end.
+    last: Mutex<Option<LastResult>>,
     /// One promotion begins at a time.
     beginning: tokio::sync::Mutex<()>,
 }
@@ -113,10 +117,12 @@ impl Host {
             clock,
             history,
             running: Mutex::new(None),
+            last: Mutex::new(None),
             beginning: tokio::sync::Mutex::new(()),
         });
         let mut host = Self { shared, socket, listener, alarms, _lock: lock };
         host.take_up();
+        host.recall_last();
         Ok(host)
     }
 
@@ -175,6 +181,18 @@ impl Host {
         self.shared.local.saved(SAVED_MAX).await;
         // A socket that stays is in nobody's way: the next host replaces it.
         let _ = std::fs::remove_file(&self.socket);
+    }
+
+    /// Reads how the newest promotion ended, beside everything else: a journal may be long.
+    fn recall_last(&self) {
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || {
+            let found = past::newest_result(&shared.history);
+            let mut last = shared.last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.is_none() {
+                *last = found;
+            }
+        });
     }
 
     /// Goes on with the promotion that an earlier host had begun. If it was on its way back, its
@@ -265,10 +283,12 @@ impl Shared {
     }
 
     fn run(self: &Arc<Self>, run: Run) -> Running {
-        let history = self.history.clone();
-        let tidy = move |_: &ResultLine| {
+        let shared = Arc::clone(self);
+        let tidy = move |line: &ResultLine| {
+            let last = LastResult::of(line, shared.clock.now());
+            *shared.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
             // A journal too many is no reason to fail.
-            let _ = journal::prune(&history, journal::JOURNALS_PER_TARGET_MAX);
+            let _ = journal::prune(&shared.history, journal::JOURNALS_PER_TARGET_MAX);
         };
         let running = Running::start(self.local.clone(), self.clock.clone(), run, tidy);
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running.clone());
@@ -277,8 +297,7 @@ impl Shared {
 
     /// Returns how the newest promotion that has ended did.
     fn last(&self) -> Option<LastResult> {
-        let newest = journal::list(&self.history).ok()?.into_iter().take(2);
-        newest.filter_map(|listed| last_result(&listed.path)).next()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Tells the promotion what somebody asks; returns once it is recorded.
@@ -300,15 +319,6 @@ impl Shared {
         running.wishes.send(diary::Wish { what, ask, heard }).await.map_err(|_| over())?;
         hears.await.map_err(|_| over())
     }
-}
-
-fn last_result(path: &Path) -> Option<LastResult> {
-    let (entries, _) = journal::read(path).ok()?;
-    let at = entries.last()?.at;
-    let folded = diary::fold_entries(&entries)?;
-    let outcome = folded.outcome?;
-    let (release, reason) = (folded.plan.release.name, outcome.reason);
-    Some(LastResult { id: folded.id, release, result: outcome.result, reason, at })
 }
 
 fn is_busy(plan: &crate::plan::Plan, running: &Running) -> ResultLine {

@@ -96,7 +96,8 @@ impl Running {
 
     /// Follows it: what is known now, and everything from here on.
     pub(super) fn follow(&self) -> (Option<PromotionStatus>, broadcast::Receiver<Answer>) {
-        (self.newest(), self.answers.subscribe())
+        let answers = self.answers.subscribe(); // first: nothing may happen unseen between the two
+        (self.newest(), answers)
     }
 
     pub(super) fn newest(&self) -> Option<PromotionStatus> {

@@ -16,8 +16,12 @@ use crate::clock::Clock;
 use crate::history::AskedFor;
 use crate::published::ResultLine;
 
+/// The phase in which an abort is too late.
+const CLEANING: &str = crate::published::phase_word(&crate::rollout::Phase::Cleaning);
 /// Clients at a time.
 const CLIENTS_MAX: usize = 100;
+/// A client that does not read its answers is hung up on.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// A client that has connected and says nothing is hung up on.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
 
@@ -87,7 +91,7 @@ async fn answer(shared: &Arc<Shared>, request: Request, to: &mut OwnedWriteHalf)
             }
             let admitted =
                 admission::plan_back(app, &shared.local.stored(), revision.as_deref(), now);
-            begin(shared, admitted, by, reason, to).await
+            begin(shared, admitted, by, None, to).await
         }
         Request::Retry { by, reason } => {
             let admitted = retried(shared);
@@ -141,7 +145,12 @@ async fn begin(
     };
     match shared.begin(admitted, by, retry).await {
         Ok(running) => {
-            say(to, &Answer::Begun { id: running.id.clone() }).await?;
+            if say(to, &Answer::Begun { id: running.id.clone() }).await.is_err() {
+                // Nobody is there who could take it back: it must not go on by itself.
+                let why = Some("its client had gone before it began");
+                let _ = shared.ask(&running, AskedFor::Abort, "gate", why).await;
+                return Ok(());
+            }
             follow(&running, to, shared).await
         }
         Err(line) => say(to, &Answer::Result { line }).await,
@@ -163,6 +172,12 @@ async fn ask(
     {
         let message = format!("stage {} asks for no approval", stage + 1);
         return say(to, &error(HostError { exit_code: 2, message, hint: None })).await;
+    }
+    let phase = running.newest().map(|newest| newest.phase);
+    if what == AskedFor::Abort && phase.as_deref() == Some(CLEANING) {
+        let message = "it is too late: stable has taken the release".into();
+        let hint = Some(format!("gate rollback local/{} goes back", shared.local.app().name));
+        return say(to, &error(HostError { exit_code: 7, message, hint })).await;
     }
     let answer = match shared.ask(&running, what, by, reason).await {
         Ok(()) => Answer::Done { message: format!("{} is told", running.id) },
@@ -216,8 +231,9 @@ fn error(error: HostError) -> Answer {
     Answer::Error { exit_code, message, hint }
 }
 
+/// A client that does not read is hung up on: it must not keep a place that others need.
 async fn say(to: &mut OwnedWriteHalf, answer: &Answer) -> io::Result<()> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
-    to.write_all(&line).await
+    tokio::time::timeout(ANSWER_MAX, to.write_all(&line)).await?
 }

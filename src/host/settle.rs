@@ -13,18 +13,29 @@ use crate::history::{Folded, journal};
 use crate::plan::Release;
 use crate::platform::local::app::{App, ReleaseSpec};
 use crate::platform::local::stored::{PassedRevision, Quarantined, Stored};
-use crate::rollout::ResultWord;
+use crate::rollout::{self, ResultWord};
 use crate::share::Share;
 
 /// Brings the state up to the end of its promotion, if that has ended.
 pub(super) fn settle(stored: &mut Stored, app: &App, history: &Path) {
-    let Some(id) = stored.promotion.clone() else { return };
+    let Some(id) = stored.promotion.clone() else {
+        // Without a promotion nothing is a candidate: what is left of one must not serve.
+        stored.candidate = None;
+        stored.share = Share::ZERO;
+        return;
+    };
     // A journal that can't be read is the business of whoever takes the promotion up.
     let Ok((entries, _)) = journal::read(&diary::file(history, &id)) else { return };
     let Some(at) = entries.last().map(|entry| entry.at) else { return };
-    let Some(Folded { plan, outcome: Some(outcome), .. }) = diary::fold_entries(&entries) else {
+    let Some(Folded { plan, state, asks, outcome, .. }) = diary::fold_entries(&entries) else {
         return;
     };
+    if state.back.is_some() || asks.abort.is_some() {
+        stored.share = Share::ZERO; // before anybody is served
+    }
+    // A state that is terminal is the end, also where its last record was not written any more.
+    let ended = state.ended().map(|_| rollout::outcome(&plan, &state, at));
+    let Some(outcome) = outcome.or(ended) else { return };
     match outcome.result {
         ResultWord::Promoted => adopt(stored, app, plan.release, at),
         ResultWord::RolledBack => {
@@ -66,5 +77,7 @@ pub(super) fn how_it_starts(stored: &Stored, app: &App, release: &Release) -> Op
     let passed = stored.passed.iter().map(|past| (&past.release, &past.spec));
     let mut known = candidate.into_iter().chain(passed);
     let found = known.find(|(known, _)| known.hash == release.hash).map(|(_, spec)| spec);
-    found.or_else(|| app.releases.get(&release.name)).cloned()
+    // A file that was edited meanwhile may mean another release by the same name.
+    let written = app.releases.get(&release.name).filter(|spec| spec.hash() == release.hash);
+    found.or(written).cloned()
 }

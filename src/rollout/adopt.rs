@@ -47,6 +47,11 @@ pub(super) fn clean(plan: &Plan, mut state: State, seen: &Observation) -> Decisi
     let Some(world) = &seen.world else {
         return stay(state, Waiting::until("the platform to answer", until));
     };
+    if world.stable.revision == plan.stable.hash {
+        // The world has lost the adoption: what was decided on it is decided again.
+        state.enter(Phase::Adopting, seen.now);
+        return adopt(plan, state, seen);
+    }
     let given_back = world.share == Some(Share::ZERO) && world.stable.revision == plan.release.hash;
     let gone = world.candidate.is_none() && !world.retiring;
     if given_back && (gone || seen.now >= until) {

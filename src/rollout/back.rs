@@ -61,12 +61,14 @@ pub(super) fn roll_back(plan: &Plan, mut state: State, seen: &Observation) -> De
         let waiting = Waiting::until("the platform to answer", after(seen.now, INEFFECTIVE_AFTER));
         return Decision { state, effects: vec![SET_TO_ZERO], waiting };
     };
-    if world.share == Some(Share::ZERO) && at_old_revision(plan, world) {
+    // A router may let the candidate serve at share 0 while stable can't: then it is still needed.
+    let needed = world.stable.ready == 0 && candidate_serves(world);
+    if world.share == Some(Share::ZERO) && at_old_revision(plan, world) && !needed {
         return end_candidate(state, world, seen.now);
     }
     let (effects, for_what) = if !at_old_revision(plan, world) {
         (vec![Effect::RestoreStable], "stable to be back at its old release")
-    } else if world.stable.ready == 0 && candidate_serves(world) {
+    } else if needed {
         // Everything to nothing would be worse: the first ready copy of stable takes over.
         (Vec::new(), "the first ready copy of stable; until then the candidate keeps serving")
     } else {

@@ -23,7 +23,7 @@ pub(super) fn wait(plan: &Plan, mut state: State, seen: &Observation) -> Decisio
 pub(super) fn prepare(plan: &Plan, mut state: State, seen: &Observation) -> Decision {
     let candidate = seen.world.as_ref().and_then(|world| world.candidate.as_ref());
     let share = plan.stages.first().map_or(Share::FULL, |stage| stage.share);
-    if candidate.is_some_and(|candidate| fits(candidate, share)) {
+    if candidate.is_some_and(|candidate| fits(plan, candidate, share)) {
         if let Some(waiting) = held_by_person(plan, seen) {
             return stay_or_expire(plan, state, seen, waiting);
         }
@@ -67,7 +67,7 @@ pub(super) fn shift(plan: &Plan, mut state: State, seen: &Observation, stage: us
         return stay(state, Waiting::until("evidence", after(seen.now, asked.deadline)));
     }
     let raises = world.share.is_none_or(|share| share < asked.share);
-    if !raises || world.candidate.as_ref().is_some_and(|c| fits(c, asked.share)) {
+    if !raises || world.candidate.as_ref().is_some_and(|c| fits(plan, c, asked.share)) {
         if raises && let Some(waiting) = person {
             return stay(state, waiting);
         }
@@ -88,9 +88,10 @@ fn not_ready(candidate: Option<&Workload>) -> Because {
     }
 }
 
-/// Returns whether the candidate has the instances that a share needs.
-pub(super) fn fits(candidate: &Workload, share: Share) -> bool {
-    candidate.complete() && candidate.sized_for >= share
+/// Returns whether the candidate is the release, and has the instances that a share needs. What an
+/// earlier promotion has left there is no candidate of this one.
+pub(super) fn fits(plan: &Plan, candidate: &Workload, share: Share) -> bool {
+    candidate.revision == plan.release.hash && candidate.complete() && candidate.sized_for >= share
 }
 
 pub(super) const fn stay(state: State, waiting: Waiting) -> Decision {
@@ -107,7 +108,7 @@ pub(super) fn keep_candidate(
 ) -> Decision {
     let lacks = |world: &World| {
         world.stable.revision == plan.stable.hash
-            && !world.candidate.as_ref().is_some_and(|candidate| fits(candidate, share))
+            && !world.candidate.as_ref().is_some_and(|candidate| fits(plan, candidate, share))
     };
     let lacking = seen.world.as_ref().is_some_and(lacks);
     let effects = if lacking { vec![Effect::EnsureCandidate { share }] } else { Vec::new() };

@@ -82,7 +82,7 @@ fn leave(
     let next = plan.stages.get(stage + 1);
     let candidate = seen.world.as_ref().and_then(|world| world.candidate.as_ref());
     let needs = next.map_or(asked.share, |next| next.share);
-    if !candidate.is_some_and(|candidate| fits(candidate, needs)) {
+    if !candidate.is_some_and(|candidate| fits(plan, candidate, needs)) {
         let Phase::Holding { clock, .. } = &state.phase else {
             return stay(state, Waiting::nothing());
         };

@@ -332,6 +332,9 @@ impl Sim {
                 Effect::SetShare { share } if share.is_zero() && next.state.back.is_some() => {
                     prop_assert!(world.stable.ready > 0 || ready == 0, "stable has no ready copy");
                 }
+                Effect::RemoveCandidate if next.state.back.is_some() => {
+                    prop_assert!(world.stable.ready > 0 || ready == 0, "nobody is left to serve");
+                }
                 Effect::SetShare { share } if Some(*share) > world.share => {
                     prop_assert!(ready > 0, "the candidate has no ready copy for {share}");
                 }

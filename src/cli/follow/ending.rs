@@ -63,6 +63,18 @@ impl Known<'_> {
         line
     }
 
+    /// Returns the result of a promotion that goes on at its host, unwatched.
+    pub(super) fn left(&self, exit: Exit) -> ResultLine {
+        let word = if exit == Exit::Aborted { ResultWord::Aborted } else { ResultWord::Error };
+        let phase = board::phase(&self.run.phase);
+        let reason = format!("left to its host while it was {phase}");
+        let next = format!("gate status {}", self.target);
+        let mut line = self.result(word, exit, reason, next);
+        let share = line.outcome.final_share;
+        line.outcome.traffic = if share.is_zero() { TrafficIs::Safe } else { TrafficIs::Candidate };
+        line
+    }
+
     fn result(&self, word: ResultWord, exit: Exit, reason: String, next: String) -> ResultLine {
         let Self { target, stable, run, now } = self;
         let (code, next) = (exit.code(), Some(next));

@@ -3,7 +3,6 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::watch;
 
 use super::app::ReleaseSpec;
 use super::proxy::{Grace, Proxy};
@@ -39,17 +38,12 @@ impl Local {
         probes.readiness.is_some() || probes.liveness.is_some()
     }
 
-    pub(super) fn moved(&self) -> watch::Receiver<u64> {
-        self.inner.moved.subscribe()
-    }
-
     /// The one write. The disk hears of it after.
     pub(super) fn set_share(&self, share: Share) {
         let mut roster = self.roster();
         roster.share = share;
         self.inner.proxy.set_share(share);
-        drop(roster);
-        self.save();
+        self.save(&roster);
     }
 
     /// Makes a change of parts, and tells the proxy as a whole.
@@ -57,8 +51,7 @@ impl Local {
         let mut roster = self.roster();
         let done = change(&mut roster);
         self.inner.proxy.set_routes(roster.routes());
-        drop(roster);
-        self.save();
+        self.save(&roster);
         done
     }
 
@@ -99,8 +92,9 @@ impl Local {
         });
     }
 
-    pub(super) fn save(&self) {
-        self.inner.saver.save(self.stored());
+    /// Tells the disk. Under the roster's lock, so that no older state overtakes a newer one.
+    fn save(&self, roster: &Roster) {
+        self.inner.saver.save(roster.stored(&self.inner.app));
     }
 
     /// Tells the proxy, the disk and the promotion whenever a revision's status has changed.
@@ -114,6 +108,5 @@ impl Local {
 
     pub(super) fn refresh(&self) {
         self.change(|_| ());
-        self.inner.moved.send_modify(|count| *count += 1);
     }
 }

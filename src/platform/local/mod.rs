@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::analysis::Unknown;
 use crate::clock::SystemClock;
@@ -93,8 +93,6 @@ struct Inner {
     roster: Mutex<Roster>,
     saver: Saver,
     changed: Arc<Notify>,
-    /// Counts the changes that a promotion may want to see at once.
-    moved: watch::Sender<u64>,
 }
 
 /// An instance's own metrics are waited for so long: looks must not wait for one that hangs.
@@ -138,9 +136,7 @@ impl Local {
         let roster = Roster::muster(stored, sticky, around);
         let saver = Saver::start(start::state_file(&home));
         let roster = Mutex::new(roster);
-        let moved = watch::Sender::new(0);
-        let inner =
-            Arc::new(Inner { app, home, clock, proxy, admin, roster, saver, changed, moved });
+        let inner = Arc::new(Inner { app, home, clock, proxy, admin, roster, saver, changed });
         let local = Self { inner };
         local.refresh();
         tokio::spawn(local.clone().follow());
@@ -207,18 +203,15 @@ impl Local {
 
     /// Notes which promotion runs, so that the next start goes on with it.
     pub fn note_promotion(&self, id: Option<String>) {
-        self.roster().promotion = id;
-        self.save();
+        self.change(|roster| roster.promotion = id);
     }
 
     pub fn condemn(&self, bad: Quarantined) {
-        self.roster().condemn(bad);
-        self.save();
+        self.change(|roster| roster.condemn(bad));
     }
 
     pub fn lift_quarantine(&self, hash: &str) {
-        self.roster().quarantine.retain(|bad| bad.release.hash != hash);
-        self.save();
+        self.change(|roster| roster.quarantine.retain(|bad| bad.release.hash != hash));
     }
 
     /// Makes traffic safe without asking anybody: the candidate's share to 0.

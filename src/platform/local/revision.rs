@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::mark;
-use super::process::restarts::{Crash, LINES_IN_MESSAGE, Next, Restarts};
+use super::process::restarts::{Crash, LINES_IN_MESSAGE, LONGEST_WAIT, Next, Restarts};
 use super::process::{self, Exit, Instance, Launch, Place, Port, StartError};
 use super::stored::StoredRevision;
 use crate::analysis::ProbeCount;
@@ -244,7 +244,7 @@ impl Keeper {
             status.process = None;
             status.trouble = trouble;
         });
-        next
+        keep_trying(next)
     }
 
     /// A command that is not there will not be there in a second either; a port may be.
@@ -265,7 +265,7 @@ impl Keeper {
             status.process = None;
             status.trouble = Some(trouble);
         });
-        next
+        keep_trying(next)
     }
 
     /// Publishes what the probes say.
@@ -309,6 +309,15 @@ impl Keeper {
             directory: self.around.folder.clone(),
             env: self.launch().environment(&self.around.place, port),
         }
+    }
+}
+
+/// Giving up is said, so that a candidate is condemned for it; what it needs may come back all the
+/// same, and a stable that nobody starts again would be gone for good.
+const fn keep_trying(next: Next) -> Next {
+    match next {
+        Next::GiveUp => Next::StartAfter(LONGEST_WAIT),
+        Next::StartAfter(_) => next,
     }
 }
 

@@ -71,6 +71,8 @@ pub(super) fn reconcile(mut stored: Stored, home: &Home, alarms: &mut Alarms) ->
         let known = std::iter::once(&mut stored.stable).chain(&mut stored.candidate);
         let part = known.into_iter().find(|revision| revision.instance == found.instance);
         match (part, found.port) {
+            // A child in a session of its own carries the mark as well: the one that is known wins.
+            (Some(revision), _) if !home.embedded && runs(revision) => {}
             (Some(revision), Some(port)) if !home.embedded => {
                 let log = log(&found.instance);
                 revision.process = Some(process::Record { identity: found.identity, port, log });
@@ -93,10 +95,7 @@ pub(super) fn reconcile(mut stored: Stored, home: &Home, alarms: &mut Alarms) ->
     stored.retiring.clear();
     // A candidate that has ended is not started by the way: it may be condemned. The promotion asks
     // for it, if it still wants it.
-    let runs = |revision: &StoredRevision| {
-        revision.process.as_ref().is_some_and(|process| process.identity.is_alive())
-    };
-    stored.candidate = stored.candidate.filter(runs);
+    stored.candidate = stored.candidate.filter(|candidate| runs(candidate));
     stored
 }
 
@@ -104,6 +103,11 @@ fn end(process: process::Record) {
     if let Ok(instance) = Instance::adopt(process) {
         tokio::spawn(async move { instance.stop(LEFTOVER_GRACE).await });
     }
+}
+
+/// Whether the process that was stored is still there.
+fn runs(revision: &StoredRevision) -> bool {
+    revision.process.as_ref().is_some_and(|process| process.identity.is_alive())
 }
 
 pub(super) fn salt(hex: &str) -> Salt {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::app::ReleaseSpec;
@@ -45,12 +44,10 @@ pub struct Target {
     counting: Counting,
     /// Probe counts at the look before.
     probed: BTreeMap<String, ProbeCount>,
-    moved: watch::Receiver<u64>,
 }
 
 impl Target {
     pub(super) fn new(local: Local, plan: &Plan, spec: ReleaseSpec) -> Self {
-        let moved = local.moved();
         let counting = if plan.judge.source == METRICS {
             Counting::OwnMetrics { bounds_ms: plan.judge.bounds_ms.clone() }
         } else {
@@ -64,14 +61,7 @@ impl Target {
             rollback_drain: plan.rollback_drain,
             counting,
             probed: BTreeMap::new(),
-            moved,
         }
-    }
-
-    /// Returns once something has changed that `observe` shows.
-    pub async fn moved(&mut self) {
-        // The sender lives as long as the local platform, which this holds.
-        let _ = self.moved.changed().await;
     }
 
     fn ensure_candidate(&self) -> Result<(), PlatformError> {
@@ -101,9 +91,15 @@ impl Target {
                 |one: &Revision| Some((one.instance().to_owned(), one.address()?.to_string()));
             all.filter_map(place).collect()
         };
-        let (mut counters, mut missing) = (BTreeMap::new(), None);
+        // Both at once: a look waits for the slower one only.
+        let mut asking = tokio::task::JoinSet::new();
         for (instance, address) in asked {
-            match own_counters(&address, bounds_ms).await {
+            let bounds_ms = bounds_ms.clone();
+            asking.spawn(async move { (instance, own_counters(&address, &bounds_ms).await) });
+        }
+        let (mut counters, mut missing) = (BTreeMap::new(), None);
+        for (instance, found) in asking.join_all().await {
+            match found {
                 Ok(found) => {
                     counters.insert(instance, found);
                 }
@@ -171,7 +167,6 @@ const fn grace(drain: Duration) -> Grace {
 
 impl Platform for Target {
     async fn observe(&mut self) -> Result<World, PlatformError> {
-        self.moved.mark_unchanged();
         let proxy = self.local.proxy();
         let last = proxy.last_to_candidate().map(|last| Instant::now() - last);
         let roster = self.local.roster();
@@ -256,7 +251,7 @@ fn workload(revision: &Revision) -> Workload {
     });
     Workload {
         revision: revision.hash().to_owned(),
-        ready: u32::from(status.ready),
+        ready: u32::from(status.ready && !revision.ending),
         wanted: 1,
         sized_for: Share::FULL, // one process serves any share
         trouble,

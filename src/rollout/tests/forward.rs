@@ -482,13 +482,21 @@ fn traffic_goes_back_only_to_a_stable_that_is_complete() {
         .stable("v2", 1)
         .looks("cleaning: - | traffic to be back at stable, until 11:00")
         .looks_in_vain("cleaning: - | the platform to answer, until 11:00")
-        .stable("v1", 2)
-        .share(0.0)
-        .looks("cleaning: - | traffic to be back at stable, until 11:00")
         .at(10, 59)
         .looks("cleaning: - | traffic to be back at stable, until 11:00")
         .at(11, 0)
         .looks("adoption stuck: - | nothing: it has ended");
+}
+
+#[test]
+fn an_adoption_that_the_world_has_lost_is_asked_for_again() {
+    let mut scene = Scene::adopting();
+    scene
+        .stable("v2", 2)
+        .looks("cleaning: share 0 % | traffic to be back at stable, until 11:00")
+        .stable("v1", 2)
+        .share(0.0)
+        .looks("adopting: share 100 %, adopt | stable to take the release, until 9:00");
 }
 
 #[test]
