@@ -85,3 +85,17 @@ fn durations_of_a_limit_are_exact() {
     };
     assert!(bounds_ms(&[limit]).contains(&1234.567));
 }
+
+#[test]
+fn a_verdict_has_one_word_wherever_it_is_told() {
+    let words = [
+        (Verdict::Pass, "pass"),
+        (Verdict::Breach { causes: Vec::new() }, "breach"),
+        (Verdict::Unknown { why: Vec::new() }, "unknown"),
+    ];
+    for (verdict, word) in words {
+        assert_eq!(verdict.word().to_string(), word);
+        assert_eq!(serde_json::to_value(verdict.word()).unwrap(), word);
+        assert_eq!(serde_json::to_value(&verdict).unwrap()["verdict"], word);
+    }
+}
