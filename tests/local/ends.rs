@@ -43,7 +43,7 @@ pub(crate) fn assert_ended(ran: &Ran, code: i32, word: &str, reason: &str) -> Va
 #[test]
 fn every_kind_of_release_ends_as_the_exit_codes_say() {
     let rows = [
-        // Its crashes or the errors that they are to users, whichever is proven first.
+        // By its crashes, or before that by the requests that they broke.
         ("crashing-later", 3, "rolled_back", ""),
         ("v2", 0, "promoted", "passed every stage"),
         ("broken", 3, "rolled_back", "error_rate > 5%"),

@@ -127,7 +127,7 @@ impl What {
 }
 
 /// Every moment once, in an order of the seed, and again with other delays.
-fn moments(seed: u64, count: usize) -> Vec<(u64, Moment)> {
+fn moments(seed: u64, count: usize) -> Vec<(usize, Moment)> {
     let mut dice = Dice::of(seed);
     let mut left: Vec<(What, bool)> = Vec::new();
     let draw = |number: usize| {
@@ -137,7 +137,7 @@ fn moments(seed: u64, count: usize) -> Vec<(u64, Moment)> {
         let at = usize::try_from(dice.below(left.len() as u64)).unwrap();
         let (what, after) = left.swap_remove(at);
         let (delay, gone) = (dice.up_to(DELAY_MAX), dice.up_to(Duration::from_millis(500)));
-        (seed + number as u64, Moment { what, after, delay, gone })
+        (number + 1, Moment { what, after, delay, gone })
     };
     (0..count).map(draw).collect()
 }
@@ -187,7 +187,7 @@ impl Census {
 /// One row of the table.
 #[derive(Debug)]
 struct Struck {
-    seed: u64,
+    blow: usize,
     victim: Victim,
     moment: Moment,
     result: String,
@@ -216,7 +216,7 @@ fn await_moment(site: &Site, moment: &Moment) {
     std::thread::sleep(moment.delay);
 }
 
-fn strike(victim: Victim, seed: u64, moment: Moment) -> Struck {
+fn strike(victim: Victim, blow: usize, moment: Moment) -> Struck {
     let site = Site::with(POLICY, "v1");
     let mut host = site.serve();
     let users = site.users();
@@ -225,7 +225,7 @@ fn strike(victim: Victim, seed: u64, moment: Moment) -> Struck {
     let mut client = site.promote(release);
     await_moment(&site, &moment);
     let struck_at = Utc::now();
-    let blow = Instant::now();
+    let begun = Instant::now();
     let running = site.applications();
     match victim {
         Victim::Host => host = die_and_come_back(&site, host, &moment),
@@ -234,7 +234,7 @@ fn strike(victim: Victim, seed: u64, moment: Moment) -> Struck {
         Victim::Stable => kill_application(&running, "v1"),
     }
     site.await_idle();
-    let took = blow.elapsed();
+    let took = begun.elapsed();
     let records = journal::read(&journal::newest(&site.state()).unwrap());
     let outcome = journal::outcome(&records).unwrap_or_else(|| panic!("no outcome: {moment:?}"));
     let result = outcome["result"].as_str().unwrap().to_owned();
@@ -259,7 +259,7 @@ fn strike(victim: Victim, seed: u64, moment: Moment) -> Struck {
         );
     }
     drop(host);
-    Struck { seed, victim, moment, result, took, silence, bad }
+    Struck { blow, victim, moment, result, took, silence, bad }
 }
 
 /// The host dies; the applications do not; it comes back.
@@ -349,13 +349,13 @@ fn storm(victim: Victim) {
     let count = if is_full() { 20 } else { 5 };
     println!("{victim:?}: GATE_SEED={seed}");
     let rows = Mutex::new(Vec::new());
-    at_once(&moments(seed, count), 4, |&(seed, moment)| {
-        let struck = strike(victim, seed, moment);
+    at_once(&moments(seed, count), 4, |&(blow, moment)| {
+        let struck = strike(victim, blow, moment);
         println!("{}", struck.row());
         rows.lock().unwrap().push(struck);
     });
     let mut rows = rows.into_inner().unwrap();
-    rows.sort_by_key(|row| row.seed);
+    rows.sort_by_key(|row| row.blow);
     if is_full() {
         write_down(victim, seed, &rows);
     }
@@ -363,10 +363,10 @@ fn storm(victim: Victim) {
 
 impl Struck {
     fn row(&self) -> String {
-        let Self { seed, victim, moment, result, took, silence, bad } = self;
+        let Self { blow, victim, moment, result, took, silence, bad } = self;
         let side = if moment.after { "after" } else { "before" };
         format!(
-            "| {seed} | {victim:?} | {:.1} ms {side} the {} | {result} | {:.1} s | {} ms | {bad} |",
+            "| {blow} | {victim:?} | {:.1} ms {side} the {} | {result} | {:.1} s | {} ms | {bad} |",
             moment.delay.as_secs_f64() * 1000.0,
             moment.what.words(),
             took.as_secs_f64(),
@@ -385,7 +385,7 @@ fn write_down(victim: Victim, seed: u64, rows: &[Struck]) {
     let (before, rest) = text.split_once(&begin).unwrap();
     let (_, after) = rest.split_once(&end).unwrap();
     let mut part = format!("\n`GATE_SEED={seed}`\n\n");
-    part.push_str("| seed | victim | moment | end | after | longest silence | bad answers |\n");
+    part.push_str("| blow | victim | moment | end | after | longest silence | bad answers |\n");
     part.push_str("|---|---|---|---|---|---|---|\n");
     rows.iter().for_each(|row| writeln!(part, "{}", row.row()).unwrap());
     std::fs::write(path, format!("{before}{begin}{part}{end}{after}")).unwrap();

@@ -278,7 +278,7 @@ impl Keeper {
             status.good_in_a_row = health.good_in_a_row();
             let unwell =
                 health.trouble().map(|what| Trouble { what, its_own: true, gave_up: false });
-            status.trouble = if status.ready { None } else { unwell.or(crashed) };
+            status.trouble = if status.ready { None } else { both(crashed, unwell) };
         });
     }
 
@@ -318,6 +318,17 @@ const fn keep_trying(next: Next) -> Next {
     match next {
         Next::GiveUp => Next::StartAfter(LONGEST_WAIT),
         Next::StartAfter(_) => next,
+    }
+}
+
+/// That it crashed before says more than that it does not answer just now.
+fn both(crashed: Option<Trouble>, unwell: Option<Trouble>) -> Option<Trouble> {
+    match (crashed, unwell) {
+        (Some(crashed), Some(unwell)) => {
+            let what = format!("{}; now {}", crashed.what, unwell.what);
+            Some(Trouble { what, ..crashed })
+        }
+        (crashed, unwell) => crashed.or(unwell),
     }
 }
 
