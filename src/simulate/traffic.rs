@@ -292,7 +292,8 @@ impl Pod {
         // The end of the interval that the sample belongs to.
         let end = (at - self.offset + i64::from(s.scrape)) as f64;
         let out = s.outage.is_some_and(|(begin, length)| end > begin && end <= begin + length);
-        self.fresh |= !out && !(s.miss > 0.0 && dice.chance(s.miss));
+        let missed = s.miss > 0.0 && dice.chance(s.miss);
+        self.fresh |= !out && !missed;
     }
 
     /// What it has counted since its last sample.

@@ -125,7 +125,7 @@ fn plot(sorted: &[f64], scrape: u32) -> String {
     let grid = f64::from(scrape);
     let step = ((p90 - first) / (ROWS - 1) as f64 / grid).ceil().max(1.0) * grid;
     let begin = (first / step).floor() * step;
-    let mut counts = vec![0usize; ROWS + 1];
+    let mut counts = [0usize; ROWS + 1];
     for time in sorted {
         counts[(((time - begin) / step) as usize).min(ROWS)] += 1;
     }
