@@ -56,6 +56,7 @@ fn shellcheck_finds_nothing() {
 /// Every example that promotes has the step that clears up after a lost run.
 #[test]
 fn every_example_leaves_nothing_half_way() {
+    let mut found = 0;
     for path in workflows().iter().filter(|path| path.starts_with(root().join("examples"))) {
         let text = std::fs::read_to_string(path).unwrap();
         let workflow: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
@@ -63,9 +64,11 @@ fn every_example_leaves_nothing_half_way() {
             let last_of_gate = job["steps"].as_array().unwrap().iter().rfind(|step| {
                 step["uses"].as_str().is_some_and(|uses| uses.starts_with("owner/gate@"))
             });
-            let step = last_of_gate.unwrap_or_else(|| panic!("{}: {name}", path.display()));
+            let Some(step) = last_of_gate else { continue };
+            found += 1;
             assert_eq!(step["if"], "always()", "{}: {name}", path.display());
             assert_eq!(step["with"]["args"], "--if-orphaned");
         }
     }
+    assert!(found >= 4, "{found}");
 }
