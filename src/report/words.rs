@@ -31,8 +31,13 @@ pub(super) fn round_percent(fraction: f64) -> String {
     format!("{} %", (fraction * 10_000.0).round() / 100.0)
 }
 
+/// Returns how sure it is; nothing that is measured is surer than 99.9 %.
 pub(super) fn confidence(sure: Option<f64>) -> String {
-    sure.map_or(NONE.to_owned(), |sure| format!("{:.1} %", sure * 100.0))
+    match sure {
+        None => NONE.to_owned(),
+        Some(sure) if sure > 0.999 => "over 99.9 %".to_owned(),
+        Some(sure) => format!("{:.1} %", sure * 100.0),
+    }
 }
 
 pub(super) const fn result(result: ResultWord) -> &'static str {
@@ -120,7 +125,7 @@ pub(super) fn cause(cause: &Cause) -> String {
     parts.extend(cause.limit.map(|limit| format!("limit {}", unit(limit))));
     parts.extend(cause.baseline.map(|baseline| format!("baseline {}", unit(baseline))));
     parts.extend(cause.requests.map(|requests| format!("{requests} requests")));
-    parts.extend(cause.confidence.map(|sure| format!("{:.1} % sure", sure * 100.0)));
+    parts.extend(cause.confidence.map(|sure| format!("{} sure", confidence(Some(sure)))));
     parts.join(", ")
 }
 

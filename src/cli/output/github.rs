@@ -50,7 +50,9 @@ impl Level {
 /// Returns a text for the log: none of its lines is a command.
 #[must_use]
 pub(crate) fn text(text: &str) -> String {
-    let lines: Vec<String> = text.split(['\n', '\r']).map(harmless).collect();
+    // Colours first: a command may stand behind one.
+    let plain = anstream::adapter::strip_str(text).to_string();
+    let lines: Vec<String> = plain.split(['\n', '\r']).map(harmless).collect();
     lines.join("\n")
 }
 
@@ -217,6 +219,7 @@ mod tests {
             ("::error::x", "| ::error::x"),
             ("a\r \t::set-output name=x::y", "a\n|  \t::set-output name=x::y"),
             ("a ##[error]x", "a # #[error]x"),
+            ("\u{1b}[31m  \u{1b}[0m::error::x", "|   ::error::x"),
         ] {
             assert_eq!(text(input), expected);
         }

@@ -35,7 +35,7 @@ pub(super) fn render(story: &Story) -> String {
         _ => None,
     });
     text.push_str(&Chart { limits, least: ERRORS_SCALE_MIN, ..errors }.render(
-        words::percent,
+        words::round_percent,
         xml,
         &times,
     ));
