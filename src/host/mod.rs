@@ -20,7 +20,7 @@ use crate::platform::local::stored::Stored;
 use crate::platform::local::{Home, Local};
 use crate::policy::METRICS;
 use crate::published::{LastResult, ResultLine};
-use crate::rollout::Ask;
+use crate::rollout::{Ask, End};
 
 pub mod client;
 
@@ -212,6 +212,9 @@ impl Host {
         };
         if !repair.is_clean() {
             self.alarms.push(format!("the journal of {id} was damaged, and repaired"));
+        }
+        if folded.as_ref().is_some_and(|folded| folded.state.ended() == Some(End::AdoptionStuck)) {
+            return; // its candidate may be all that serves: a person must look
         }
         let Some(folded) = folded.filter(|folded| folded.outcome.is_none()) else {
             self.shared.local.share_to_zero();
