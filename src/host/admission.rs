@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 
 use super::HostError;
+use super::running::Running;
 use crate::plan::{LOCAL_DEFAULTS, Plan, Release};
 use crate::platform::local::app::{App, PolicySource, ReleaseSpec};
 use crate::platform::local::release_of;
@@ -103,6 +104,23 @@ pub(super) fn refusal(
         return line(ResultWord::Refused, 7, reason, None);
     }
     None
+}
+
+pub(super) fn is_busy(plan: &Plan, running: &Running) -> ResultLine {
+    let since = running.started.format("%Y-%m-%d %H:%M:%S UTC");
+    let reason = format!(
+        "another promotion runs: {} of {}, by {} since {since}",
+        running.id, running.plan.release.name, running.by
+    );
+    let mut line = not_possible(plan, reason);
+    line.next = Some(format!("gate status {}", plan.target));
+    line
+}
+
+pub(super) fn not_possible(plan: &Plan, reason: String) -> ResultLine {
+    let (stable, release) = (&plan.stable.name, &plan.release.name);
+    let refused = ResultWord::Refused;
+    ResultLine::not_started(&plan.target, refused, 7, stable, release, reason, None)
 }
 
 fn find_release(app: &App, name: &str) -> Result<ReleaseSpec, HostError> {

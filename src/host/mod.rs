@@ -252,13 +252,13 @@ impl Shared {
         let _alone = self.beginning.lock().await;
         let Admitted { mut plan, spec } = admitted;
         if let Some(running) = self.running() {
-            return Err(Box::new(is_busy(&plan, &running)));
+            return Err(Box::new(admission::is_busy(&plan, &running)));
         }
         let now = self.clock.now();
         if let Some(line) = admission::refusal(&plan, &self.local.stored(), retry.as_deref(), now) {
             return Err(Box::new(line));
         }
-        let refused = |reason: String| Box::new(not_possible(&plan, reason));
+        let refused = |reason: String| Box::new(admission::not_possible(&plan, reason));
         if !self.local.stable_settled(STABLE_READY_MAX).await {
             let why = self.local.stable_trouble().map(|why| format!(": {why}")).unwrap_or_default();
             return Err(refused(format!("stable ({}) is not ready{why}", plan.stable.name)));
@@ -266,10 +266,13 @@ impl Shared {
         if plan.judge.source == METRICS {
             let bounds = self.local.own_bounds_ms().await;
             plan.judge.bounds_ms = bounds.map_err(|why| {
-                Box::new(not_possible(&plan, format!("stable's own metrics can't be used: {why}")))
+                Box::new(admission::not_possible(
+                    &plan,
+                    format!("stable's own metrics can't be used: {why}"),
+                ))
             })?;
         }
-        let refused = |reason: String| Box::new(not_possible(&plan, reason));
+        let refused = |reason: String| Box::new(admission::not_possible(&plan, reason));
         let id = new_id(now);
         let by_whom = by.clone();
         let opened = Diary::open(&self.history, &id).map_err(|error| refused(error.to_string()))?;
@@ -322,23 +325,6 @@ impl Shared {
         running.wishes.send(diary::Wish { what, ask, heard }).await.map_err(|_| over())?;
         hears.await.map_err(|_| over())
     }
-}
-
-fn is_busy(plan: &crate::plan::Plan, running: &Running) -> ResultLine {
-    let since = running.started.format("%Y-%m-%d %H:%M:%S UTC");
-    let reason = format!(
-        "another promotion runs: {} of {}, by {} since {since}",
-        running.id, running.plan.release.name, running.by
-    );
-    let mut line = not_possible(plan, reason);
-    line.next = Some(format!("gate status {}", plan.target));
-    line
-}
-
-fn not_possible(plan: &crate::plan::Plan, reason: String) -> ResultLine {
-    let (stable, release) = (&plan.stable.name, &plan.release.name);
-    let refused = crate::rollout::ResultWord::Refused;
-    ResultLine::not_started(&plan.target, refused, 7, stable, release, reason, None)
 }
 
 /// Returns a name that sorts by time and is unlike any other.

@@ -95,7 +95,7 @@ pub(super) fn reconcile(mut stored: Stored, home: &Home, alarms: &mut Alarms) ->
     stored.retiring.clear();
     // A candidate that has ended is not started by the way: it may be condemned. The promotion asks
     // for it, if it still wants it.
-    stored.candidate = stored.candidate.filter(|candidate| runs(candidate));
+    stored.candidate = stored.candidate.filter(runs);
     stored
 }
 
