@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::blocks::{BLOCK_TOLERANCE, Block, blocks_in};
 use super::config::{
     ALPHA, BLOCK_S, HEALTH_MAX_S, HEALTH_S, MAX_GAP_S, MAX_INTERVAL_S, PHI_SECONDS, STAGES_MAX,
-    STALE_S, WATCH,
+    STALE_S,
 };
 use super::counters::{Arm, LastSamples};
 use super::limits::{Limits, Refused};
@@ -26,7 +26,7 @@ use super::process::{Evidence, Judged};
 use super::recording::{
     Header, Line, Reason, StageTimes, VERDICT_SCHEMA, VerdictLine, Word, believable,
 };
-use super::stream::{Baseline, Stream};
+use super::stream::Baseline;
 use crate::analysis::{Cause, JudgedOn, PerArm};
 use crate::policy::Condition;
 
@@ -37,7 +37,7 @@ pub struct Judge {
     block_s: f64,
     stages: Vec<StageTimes>,
     pub(super) evidence: Evidence,
-    base: Baseline,
+    pub(super) base: Baseline,
     samples: LastSamples,
     /// Looks that could not be used: repeated, out of order, or no look at all.
     dropped_lines: u64,
@@ -49,15 +49,15 @@ pub struct Judge {
     anchor: f64,
     /// Blocks of this grid that are committed; `None` before the first line.
     done: Option<i64>,
-    open: Block,
+    pub(super) open: Block,
     expected: PerArm<u32>,
     /// Of the candidate, in a row since the stage began.
     pub(super) good_probes: u64,
     #[serde(with = "log")]
-    max_log_e: f64,
+    pub(super) max_log_e: f64,
     /// ln E at the last look.
     #[serde(with = "log")]
-    log_e: f64,
+    pub(super) log_e: f64,
     pub(super) breach: Option<Breach>,
 }
 
@@ -141,27 +141,6 @@ impl Judge {
     #[must_use]
     pub const fn dropped(&self) -> (u64, u64) {
         (self.dropped_lines, self.samples.bad)
-    }
-
-    /// The causes of the first breach, as they were when it was found.
-    #[must_use]
-    pub fn causes(&self) -> &[Cause] {
-        self.breach.as_ref().map_or(&[], |breach| &breach.causes)
-    }
-
-    /// 1 − 1/max E: "were the candidate no worse, at most one promotion in 1/(1−c) would show this".
-    #[must_use]
-    pub fn confidence(&self) -> f64 {
-        1.0 - (-self.max_log_e).exp().min(1.0)
-    }
-
-    /// Whether health alone may end the stage, for policies with `insufficient_traffic: health_only`:
-    /// fewer candidate requests than a verdict needs, no suspicion, baked, and probed as at share 0.
-    #[must_use]
-    pub fn passes_on_health(&self, min_requests: u64) -> bool {
-        let few = self.evidence.pass.seen().all < min_requests as f64;
-        let calm = self.breach.is_none() && self.log_e < WATCH.ln();
-        few && calm && self.evidence.is_baked() && self.open.is_probed(self.good_probes)
     }
 
     pub(super) fn take(&mut self, line: &Line) -> Option<Looked> {
@@ -351,19 +330,6 @@ impl Judge {
     pub(super) fn judged_on(&self) -> JudgedOn {
         let has_users = self.now.is_some_and(|now| now.share > 0.0);
         if has_users { JudgedOn::All } else { JudgedOn::Health }
-    }
-
-    pub(super) fn errors_phi(&self) -> f64 {
-        self.base.errors.phi()
-    }
-
-    pub(super) fn latency_phi(&self) -> f64 {
-        let bound = self.evidence.pass_bound();
-        bound.and_then(|k| self.base.latencies.get(k)).map_or(1.0, Stream::phi)
-    }
-
-    pub(super) const fn log_e(&self) -> f64 {
-        self.log_e
     }
 }
 
