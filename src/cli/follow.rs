@@ -221,10 +221,10 @@ impl Follower<'_> {
         if let Some(live) = &mut self.live {
             live.board.take(line.clone());
         }
-        let on_person = line.promotion.as_ref().is_some_and(|run| run.waiting.on_person);
+        let parked = line.promotion.as_ref().is_some_and(|run| run.phase == "parked");
         self.newest = Some(line);
         match self.how.on_unknown {
-            OnUnknown::Exit if on_person && self.ending.is_none() => self.nobody_answers(),
+            OnUnknown::Exit if parked && self.ending.is_none() => self.nobody_answers(),
             OnUnknown::Exit | OnUnknown::Hold => None,
         }
     }
