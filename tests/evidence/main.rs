@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+#[expect(dead_code, reason = "what these tests do not need, others do")]
 #[path = "../it/common.rs"]
 mod common;
 
