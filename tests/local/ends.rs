@@ -128,3 +128,27 @@ fn without_traffic_it_ends_inconclusive_and_nothing_is_condemned() {
     }
     site.assert_serves_only("v1");
 }
+
+#[test]
+fn each_instances_own_metrics_may_be_the_evidence() {
+    let policy = QUICK.replace("judge: threshold,", "judge: threshold, source: metrics,");
+    at_once(&[("v2", 0, "promoted"), ("broken", 3, "rolled_back")], 2, |&(release, code, word)| {
+        let site = Site::with(&policy, "v1");
+        let _host = site.serve();
+        let _users = site.users();
+        let ran = site.promote(release).ended(PROMOTION_MAX);
+        assert_ended(&ran, code, word, if code == 3 { "error_rate > 5%" } else { "" });
+    });
+}
+
+#[test]
+fn a_metrics_server_is_refused_and_nothing_changes() {
+    let policy =
+        QUICK.replace("judge: threshold,", "judge: threshold, source: 'http://127.0.0.1:9',");
+    let site = Site::with(&policy, "v1");
+    let _host = site.serve();
+    let ran = site.promote("v2").ended(PROMOTION_MAX);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stderr.contains("reads no metrics server"), "{ran:?}");
+    site.assert_serves_only("v1");
+}

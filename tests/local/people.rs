@@ -188,6 +188,18 @@ fn a_rollback_goes_back_and_a_second_one_never_forth_again() {
 }
 
 #[test]
+fn a_rollback_never_goes_to_a_condemned_revision_whatever_the_reason() {
+    let site = Site::with(QUICK, "broken");
+    let _host = site.serve();
+    let _users = site.users();
+    assert_ended(&site.promote("v2").ended(PROMOTION_MAX), 0, "promoted", "");
+    assert_ended(&site.promote("broken").ended(PROMOTION_MAX), 3, "rolled_back", "");
+    let refused = site.run("rollback local/shop --now --reason pager --output json");
+    assert_eq!(refused.code, 7, "{refused:?}");
+    site.assert_serves_only("v2");
+}
+
+#[test]
 fn a_rollback_goes_to_the_revision_that_is_named() {
     let site = Site::new();
     let _host = site.serve();
