@@ -188,6 +188,25 @@ fn a_rollback_goes_back_and_a_second_one_never_forth_again() {
 }
 
 #[test]
+fn a_retry_promotes_what_was_condemned_last_and_history_tells_both() {
+    let site = Site::new();
+    let _host = site.serve();
+    let _users = site.users();
+    let nothing = site.run("retry local/shop --reason fixed --output json");
+    assert_eq!(nothing.code, 7, "{nothing:?}");
+    let bad = assert_ended(&site.promote("broken").ended(PROMOTION_MAX), 3, "rolled_back", "");
+    let again = site.run("retry local/shop --reason fixed --output json");
+    let again = assert_ended(&again, 3, "rolled_back", "error_rate > 5%");
+    let list = site.run("history local/shop");
+    for result in [&bad, &again] {
+        let id = result["id"].as_str().unwrap();
+        assert!(list.stdout.contains(id), "{id} is not in {list:?}");
+        let story = site.run(&format!("history local/shop --id {id}"));
+        assert!(story.stdout.contains("rollback.verified"), "{story:?}");
+    }
+}
+
+#[test]
 fn a_rollback_never_goes_to_a_condemned_revision_whatever_the_reason() {
     let site = Site::with(QUICK, "broken");
     let _host = site.serve();
