@@ -55,6 +55,17 @@ fn with_no_ready_copy_of_stable_the_candidate_keeps_serving() {
 }
 
 #[test]
+fn a_candidate_that_serves_at_share_0_because_stable_can_not_is_kept() {
+    let waits = "rolling back: - | the first ready copy of stable; until then the candidate keeps serving, until 2:00";
+    let mut scene = Scene::rolling_back();
+    scene.share(0.0).stable("v1", 0).looks(waits);
+    assert_eq!(scene.back().safe, None, "nobody is safe on a stable that does not serve");
+    scene.stable("v1", 1).looks(
+        "rolling back: remove candidate | the candidate to finish what it has begun, until 11:00",
+    );
+}
+
+#[test]
 fn it_is_not_back_before_stable_has_its_old_release() {
     let mut scene = Scene::rolling_back();
     scene

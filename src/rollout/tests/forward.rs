@@ -53,6 +53,13 @@ fn a_canary_goes_from_share_to_share_and_then_stable_takes_the_release() {
 }
 
 #[test]
+fn what_another_promotion_has_left_is_no_candidate_of_this_one() {
+    let mut scene = Scene::new(&[5.0, 100.0]);
+    scene.candidate(2, 100.0).world().candidate.as_mut().unwrap().revision = "v0".into();
+    scene.looks("preparing: candidate for 5 % | the candidate to be ready, until 7:00");
+}
+
+#[test]
 fn blue_green_proves_itself_without_users_and_then_switches() {
     Scene::new(&[0.0, 100.0])
         .looks("preparing: candidate for 0 % | the candidate to be ready, until 7:00")
