@@ -19,7 +19,7 @@ const RELEASES: &str = r#"
   v1: { command: ["{gate}", example-app, --version, v1] }
   v2: { command: ["{gate}", example-app, --version, v2] }
   broken: { command: ["{gate}", example-app, --version, broken, --error-rate, "0.30"] }
-  slow: { command: ["{gate}", example-app, --version, slow, --latency-ms, "1300"] }
+  slow: { command: ["{gate}", example-app, --version, slow, --latency-ms, "8000"] }
   sickly: { command: ["{gate}", example-app, --version, sickly, --unhealthy-after, 8s] }
 "#;
 
@@ -30,7 +30,8 @@ fn is_full() -> bool {
     dice::is_full() || std::env::var("CI").is_ok_and(|ci| ci == "true")
 }
 
-/// Fourteen stages of a second each.
+/// Fourteen stages of a second each. The limit of the response time is far off what a good release needs
+/// on a machine that others use as well: this test is of requests that are lost, not of latencies.
 fn policy() -> String {
     let shares = [2, 5, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90, 100];
     let mut stages = String::new();
@@ -47,7 +48,7 @@ fn policy() -> String {
   drain: 10s
   rollback_drain: 10s
   auto_rollback:
-    conditions: [error_rate > 5%, response_time_p95 > 1000ms, health_check_failures > 3]
+    conditions: [error_rate > 5%, response_time_p95 > 5s, health_check_failures > 3]
 "
     )
 }
