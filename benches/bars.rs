@@ -1,4 +1,4 @@
-//! The bars that the evidence judge is held to, on simulated promotions (docs/simulation.md).
+//! The bars that the evidence judge is held to, on simulated promotions.
 //!
 //! `cargo bench --bench bars` simulates each scenario of the table with `policies/all-conditions.yaml` on three
 //! seeds, prints what was found beside the bar, and fails if one is missed: a median by more than one look
