@@ -6,7 +6,7 @@
 //! (median 115 ms, σ 0.5, so p95 262 ms). Every pod is sampled at its own moment of the interval, as
 //! by a real scraper, and probed every 5 s.
 
-use super::dice::Dice;
+use super::dice::{Dice, Odds};
 use super::scenario::{HISTORY_S, Kind, Scenario};
 use crate::analysis::evidence::normal;
 use crate::analysis::{PerArm, ProbeCount};
@@ -61,6 +61,8 @@ pub(super) struct Pod {
     next_sample: i64,
     /// Part of its requests that is slower than each bound, in each [`Latency`].
     slower: Vec<[f64; 4]>,
+    /// Of those slower than the bound before, the part that is slower than each bound, usually.
+    usually: Vec<Odds>,
     /// Part of its requests beyond the usual p95 that the fault alone puts there.
     slow_excess: f64,
     sums: Sums,
@@ -208,6 +210,10 @@ impl Pod {
                 .map(|factor| slower_than(bound / slowness, factor))
         };
         let offset = dice.below(u64::from(s.scrape)) as i64;
+        let slower: Vec<[f64; 4]> = bounds_ms.iter().map(slower).collect();
+        let before = std::iter::once(1.0).chain(slower.iter().map(|of| of[0]));
+        let usually =
+            slower.iter().zip(before).map(|(of, before)| part_of(of[0], before)).collect();
         Self {
             name,
             counters: vec![0.0; 2 + bounds_ms.len()],
@@ -219,7 +225,8 @@ impl Pod {
             offset,
             // The start is a multiple of the interval.
             next_sample: start + offset,
-            slower: bounds_ms.iter().map(slower).collect(),
+            slower,
+            usually,
             slow_excess: slow_excess(s),
             sums: Sums::default(),
         }
@@ -304,15 +311,23 @@ impl Pod {
         counts.extend([requests, errors]);
         let faulty = sums.faulty / sums.seconds;
         let troubled = sums.incident.max(sums.burst) / sums.seconds;
-        let (mut left, mut before) = (requests, 1.0);
-        for slower in &self.slower {
+        let calm = faulty == 0.0 && troubled == 0.0;
+        let mixed = |slower: &[f64; 4]| {
             let of = |state: Latency| slower[state as usize];
             let calm = (1.0 - faulty) * of(Latency::Usual) + faulty * of(Latency::Faulty);
             let rough = (1.0 - faulty) * of(Latency::Troubled) + faulty * of(Latency::Both);
-            let part = (1.0 - troubled) * calm + troubled * rough;
-            left = dice.binomial(left, (part / before).clamp(0.0, 1.0));
+            (1.0 - troubled) * calm + troubled * rough
+        };
+        let (mut left, mut before) = (requests, 1.0);
+        for (slower, usual) in self.slower.iter().zip(&self.usually) {
+            left = match calm {
+                true => dice.binomial(left, usual),
+                false => {
+                    let part = mixed(slower);
+                    dice.binomial(left, &part_of(part, std::mem::replace(&mut before, part)))
+                }
+            };
             counts.push(left);
-            before = part.max(RAREST);
         }
         counts
     }
@@ -323,10 +338,15 @@ fn slow_excess(s: &Scenario) -> f64 {
     if s.lat_mult > 1.0 { slower_than(p95, s.lat_mult) - 0.05 } else { 0.0 }
 }
 
+/// The part of those above one bound that is above the next.
+fn part_of(part: f64, before: f64) -> Odds {
+    Odds::new((part / before.max(RAREST)).clamp(0.0, 1.0))
+}
+
 /// A restart loses a part of what was counted.
 fn thin(counts: &mut [f64], dice: &mut Dice) {
-    let keep = dice.uniform();
-    counts.iter_mut().for_each(|count| *count = dice.binomial(*count, keep));
+    let keep = Odds::new(dice.uniform());
+    counts.iter_mut().for_each(|count| *count = dice.binomial(*count, &keep));
     counts[1] = counts[1].min(counts[0]);
     let mut most = counts[0];
     for slow in &mut counts[2..] {
