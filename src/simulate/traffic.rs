@@ -6,6 +6,7 @@
 //! (median 115 ms, σ 0.5, so p95 262 ms). Every pod is sampled at its own moment of the interval, as
 //! by a real scraper, and probed every 5 s.
 
+use super::bursts::Bursts;
 use super::dice::{Dice, Odds};
 use super::scenario::{HISTORY_S, Kind, Scenario};
 use crate::analysis::evidence::normal;
@@ -17,7 +18,7 @@ const LATENCY_SIGMA: f64 = 0.5;
 const LOAD_SD: f64 = 0.2;
 const LOAD_MEMORY: f64 = 0.9;
 const LOAD_STEP_S: i64 = 10;
-const HOUR_S: f64 = 3600.0;
+pub(super) const HOUR_S: f64 = 3600.0;
 /// Seconds between two health probes of a pod.
 const PROBE_S: i64 = 5;
 /// Stands in the tails of the histogram for what is too rare to divide by.
@@ -86,37 +87,6 @@ struct Sums {
     faulty: f64,
     incident: f64,
     burst: f64,
-}
-
-/// Something that comes and goes: it may begin anew while it is on.
-#[derive(Clone, Debug)]
-struct Bursts {
-    per_second: f64,
-    next: i64,
-    until: i64,
-}
-
-impl Bursts {
-    fn new(per_hour: f64, start: i64, dice: &mut Dice) -> Self {
-        let mut bursts = Self { per_second: per_hour / HOUR_S, next: start, until: i64::MIN };
-        bursts.schedule(start - 1, dice);
-        bursts
-    }
-
-    fn schedule(&mut self, after: i64, dice: &mut Dice) {
-        self.next = match self.per_second > 0.0 {
-            true => after.saturating_add(dice.geometric(self.per_second) as i64),
-            false => i64::MAX,
-        };
-    }
-
-    fn is_on(&mut self, second: i64, dice: &mut Dice, length: impl Fn(&mut Dice) -> i64) -> bool {
-        while self.next == second {
-            self.until = self.until.max(second.saturating_add(length(dice)));
-            self.schedule(second, dice);
-        }
-        second < self.until
-    }
 }
 
 /// What is the same for all pods in one second.
