@@ -1,6 +1,7 @@
 //! How fast simulations and backtests are.
 //!
 //! `cargo bench --bench simulate` prints
+//! In brackets the processor's time, which tells more than the clock where other programs run beside it.
 //! * one scenario at 1,000 promotions of 1 h (240 looks, 10 baseline pods, 10 min of history) on all
 //!   cores, with the peak of the memory; and beside it, in the same run, the Python reference on as many
 //!   processes, where `GATE_REFERENCE` names its folder and `GATE_PYTHON` (default `python3`) has numpy and
@@ -36,9 +37,13 @@ def job(ss):
 if __name__ == '__main__':
     with ProcessPoolExecutor(int(sys.argv[3])) as pool:
         list(pool.map(abs, range(8)))  # the processes are there before the clock starts
-        start = time.time()
+        start, before = time.time(), os.times()
         list(pool.map(job, seed_for('null', 1).spawn(int(sys.argv[2]) // 100)))
-        print(time.time() - start)
+        wall = time.time() - start
+    # The processes are over here, so their time is counted.
+    after = os.times()
+    cpu = sum(after[:4]) - sum(before[:4])
+    print(wall, cpu)
 ";
 
 fn main() {
@@ -53,25 +58,26 @@ fn simulation() {
     let judge = JudgeKind::Evidence;
     let question =
         Question { scenario: &scenario, policy: &policy, judge, reps: REPS, seed: 1, threads };
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), processor_s());
     let found = simulate(&question).unwrap();
-    let ours = start.elapsed().as_secs_f64();
+    let (ours, ours_cpu) = (start.elapsed().as_secs_f64(), processor_s() - before);
     assert_eq!(found.reps, REPS);
+    let peak = peak_mib();
     println!(
-        "{REPS} promotions of 1 h        {ours:>8.2} s on {threads} threads, {} MiB at most",
-        peak_mib()
+        "{REPS} promotions of 1 h     {ours:>8.2} s [{ours_cpu:.2} s] on {threads} threads, {peak} MiB"
     );
     match reference(threads) {
-        Some(theirs) => println!(
-            "the reference             {theirs:>8.2} s, {:.1} times as long",
-            theirs / ours
+        Some((theirs, cpu)) => println!(
+            "the reference             {theirs:>8.2} s [{cpu:.2} s]: {:.1} [{:.1}] times as long",
+            theirs / ours,
+            cpu / ours_cpu
         ),
         None => println!("the reference is not here: GATE_REFERENCE names its folder"),
     }
 }
 
-/// Seconds that the reference takes.
-fn reference(processes: NonZero<usize>) -> Option<f64> {
+/// Seconds that the reference takes: by the clock, and of the processor.
+fn reference(processes: NonZero<usize>) -> Option<(f64, f64)> {
     let folder = std::env::var_os("GATE_REFERENCE")?;
     let python = std::env::var_os("GATE_PYTHON").unwrap_or_else(|| "python3".into());
     // Worker processes load their script anew, so it has to be a file.
@@ -84,7 +90,17 @@ fn reference(processes: NonZero<usize>) -> Option<f64> {
         .stderr(Stdio::inherit())
         .output();
     std::fs::remove_file(&script).unwrap();
-    String::from_utf8(output.ok()?.stdout).ok()?.trim().parse().ok()
+    let text = String::from_utf8(output.ok()?.stdout).ok()?;
+    let (wall, cpu) = text.trim().split_once(' ')?;
+    Some((wall.parse().ok()?, cpu.parse().ok()?))
+}
+
+/// Processor seconds of this process, to the hundredth that Linux counts in.
+fn processor_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 fn peak_mib() -> u64 {

@@ -33,6 +33,21 @@ const fn mix(z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// A chance and its logarithms, which many draws share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Odds {
+    p: f64,
+    ln_p: f64,
+    /// ln(1 − p)
+    ln_q: f64,
+}
+
+impl Odds {
+    pub(super) fn new(p: f64) -> Self {
+        Self { p, ln_p: p.ln(), ln_q: (-p).ln_1p() }
+    }
+}
+
 /// A sequence of draws.
 #[derive(Clone, Debug)]
 pub(super) struct Dice {
@@ -96,7 +111,8 @@ impl Dice {
     }
 
     /// Successes of `n` trials.
-    pub(super) fn binomial(&mut self, n: f64, p: f64) -> f64 {
+    pub(super) fn binomial(&mut self, n: f64, odds: &Odds) -> f64 {
+        let Odds { p, ln_p, ln_q } = *odds;
         if n <= 0.0 || p <= 0.0 {
             return 0.0;
         }
@@ -107,9 +123,9 @@ impl Dice {
         let at_mode = match mode > 0.0 {
             true => {
                 let [all, some, rest] = [n, mode, n - mode].map(ln_factorial);
-                (all - some - rest + mode * p.ln() + (n - mode) * (-p).ln_1p()).exp()
+                (all - some - rest + mode * ln_p + (n - mode) * ln_q).exp()
             }
-            false => (n * (-p).ln_1p()).exp(),
+            false => (n * ln_q).exp(),
         };
         self.outwards(mode, n, at_mode, |k| (n - k + 1.0) / k * (p / (1.0 - p)))
     }

@@ -27,6 +27,8 @@ mod closed;
 
 mod traffic;
 
+mod bursts;
+
 mod dice;
 
 pub use read::read;

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::dice::Dice;
+use super::dice::{Dice, Odds};
 use super::{Buckets, Kind, Question, Scenario, Simulation, SimulationError, simulate};
 use crate::analysis::evidence::Refused;
 use crate::policy::{JudgeKind, Policy, shipped};
@@ -42,8 +42,8 @@ fn draws_follow_their_laws() {
         ("exponential", moments(|| dice.exponential(3.0)), (3.0, 9.0)),
         ("small poisson", moments(|| dice.poisson(0.3)), (0.3, 0.3)),
         ("large poisson", moments(|| dice.poisson(450.0)), (450.0, 450.0)),
-        ("small binomial", moments(|| dice.binomial(9.0, 0.1)), (0.9, 0.81)),
-        ("large binomial", moments(|| dice.binomial(900.0, 0.97)), (873.0, 26.19)),
+        ("small binomial", moments(|| dice.binomial(9.0, &Odds::new(0.1))), (0.9, 0.81)),
+        ("large binomial", moments(|| dice.binomial(900.0, &Odds::new(0.97))), (873.0, 26.19)),
         ("clusters", moments(|| dice.clusters(6.0, 5.0)), (6.0, 54.0)),
     ];
     for (law, (mean, variance), (true_mean, true_variance)) in cases {
@@ -57,12 +57,16 @@ fn draws_stay_in_their_range() {
     let mut dice = Dice::new(6);
     for _ in 0..20_000 {
         let p = dice.uniform();
-        let drawn = dice.binomial(7.0, p);
+        let drawn = dice.binomial(7.0, &Odds::new(p));
         assert!((0.0..=7.0).contains(&drawn) && drawn.fract() == 0.0);
         assert!(dice.below(3) < 3);
     }
     assert_eq!(
-        (dice.poisson(0.0), dice.binomial(5.0, 1.0), dice.binomial(5.0, 0.0)),
+        (
+            dice.poisson(0.0),
+            dice.binomial(5.0, &Odds::new(1.0)),
+            dice.binomial(5.0, &Odds::new(0.0))
+        ),
         (0.0, 5.0, 0.0)
     );
 }

@@ -6,7 +6,8 @@
 //! (median 115 ms, σ 0.5, so p95 262 ms). Every pod is sampled at its own moment of the interval, as
 //! by a real scraper, and probed every 5 s.
 
-use super::dice::Dice;
+use super::bursts::Bursts;
+use super::dice::{Dice, Odds};
 use super::scenario::{HISTORY_S, Kind, Scenario};
 use crate::analysis::evidence::normal;
 use crate::analysis::{PerArm, ProbeCount};
@@ -17,7 +18,7 @@ const LATENCY_SIGMA: f64 = 0.5;
 const LOAD_SD: f64 = 0.2;
 const LOAD_MEMORY: f64 = 0.9;
 const LOAD_STEP_S: i64 = 10;
-const HOUR_S: f64 = 3600.0;
+pub(super) const HOUR_S: f64 = 3600.0;
 /// Seconds between two health probes of a pod.
 const PROBE_S: i64 = 5;
 /// Stands in the tails of the histogram for what is too rare to divide by.
@@ -61,6 +62,8 @@ pub(super) struct Pod {
     next_sample: i64,
     /// Part of its requests that is slower than each bound, in each [`Latency`].
     slower: Vec<[f64; 4]>,
+    /// Of those slower than the bound before, the part that is slower than each bound, usually.
+    usually: Vec<Odds>,
     /// Part of its requests beyond the usual p95 that the fault alone puts there.
     slow_excess: f64,
     sums: Sums,
@@ -84,37 +87,6 @@ struct Sums {
     faulty: f64,
     incident: f64,
     burst: f64,
-}
-
-/// Something that comes and goes: it may begin anew while it is on.
-#[derive(Clone, Debug)]
-struct Bursts {
-    per_second: f64,
-    next: i64,
-    until: i64,
-}
-
-impl Bursts {
-    fn new(per_hour: f64, start: i64, dice: &mut Dice) -> Self {
-        let mut bursts = Self { per_second: per_hour / HOUR_S, next: start, until: i64::MIN };
-        bursts.schedule(start - 1, dice);
-        bursts
-    }
-
-    fn schedule(&mut self, after: i64, dice: &mut Dice) {
-        self.next = match self.per_second > 0.0 {
-            true => after.saturating_add(dice.geometric(self.per_second) as i64),
-            false => i64::MAX,
-        };
-    }
-
-    fn is_on(&mut self, second: i64, dice: &mut Dice, length: impl Fn(&mut Dice) -> i64) -> bool {
-        while self.next == second {
-            self.until = self.until.max(second.saturating_add(length(dice)));
-            self.schedule(second, dice);
-        }
-        second < self.until
-    }
 }
 
 /// What is the same for all pods in one second.
@@ -208,6 +180,10 @@ impl Pod {
                 .map(|factor| slower_than(bound / slowness, factor))
         };
         let offset = dice.below(u64::from(s.scrape)) as i64;
+        let slower: Vec<[f64; 4]> = bounds_ms.iter().map(slower).collect();
+        let before = std::iter::once(1.0).chain(slower.iter().map(|of| of[0]));
+        let usually =
+            slower.iter().zip(before).map(|(of, before)| part_of(of[0], before)).collect();
         Self {
             name,
             counters: vec![0.0; 2 + bounds_ms.len()],
@@ -219,7 +195,8 @@ impl Pod {
             offset,
             // The start is a multiple of the interval.
             next_sample: start + offset,
-            slower: bounds_ms.iter().map(slower).collect(),
+            slower,
+            usually,
             slow_excess: slow_excess(s),
             sums: Sums::default(),
         }
@@ -304,15 +281,23 @@ impl Pod {
         counts.extend([requests, errors]);
         let faulty = sums.faulty / sums.seconds;
         let troubled = sums.incident.max(sums.burst) / sums.seconds;
-        let (mut left, mut before) = (requests, 1.0);
-        for slower in &self.slower {
+        let calm = faulty == 0.0 && troubled == 0.0;
+        let mixed = |slower: &[f64; 4]| {
             let of = |state: Latency| slower[state as usize];
             let calm = (1.0 - faulty) * of(Latency::Usual) + faulty * of(Latency::Faulty);
             let rough = (1.0 - faulty) * of(Latency::Troubled) + faulty * of(Latency::Both);
-            let part = (1.0 - troubled) * calm + troubled * rough;
-            left = dice.binomial(left, (part / before).clamp(0.0, 1.0));
+            (1.0 - troubled) * calm + troubled * rough
+        };
+        let (mut left, mut before) = (requests, 1.0);
+        for (slower, usual) in self.slower.iter().zip(&self.usually) {
+            left = match calm {
+                true => dice.binomial(left, usual),
+                false => {
+                    let part = mixed(slower);
+                    dice.binomial(left, &part_of(part, std::mem::replace(&mut before, part)))
+                }
+            };
             counts.push(left);
-            before = part.max(RAREST);
         }
         counts
     }
@@ -323,10 +308,15 @@ fn slow_excess(s: &Scenario) -> f64 {
     if s.lat_mult > 1.0 { slower_than(p95, s.lat_mult) - 0.05 } else { 0.0 }
 }
 
+/// The part of those above one bound that is above the next.
+fn part_of(part: f64, before: f64) -> Odds {
+    Odds::new((part / before.max(RAREST)).clamp(0.0, 1.0))
+}
+
 /// A restart loses a part of what was counted.
 fn thin(counts: &mut [f64], dice: &mut Dice) {
-    let keep = dice.uniform();
-    counts.iter_mut().for_each(|count| *count = dice.binomial(*count, keep));
+    let keep = Odds::new(dice.uniform());
+    counts.iter_mut().for_each(|count| *count = dice.binomial(*count, &keep));
     counts[1] = counts[1].min(counts[0]);
     let mut most = counts[0];
     for slow in &mut counts[2..] {

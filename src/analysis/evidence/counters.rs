@@ -80,15 +80,24 @@ impl LastSamples {
             return None;
         }
         let last = self.last.of_mut(arm);
-        let before = match (last.get(pod), arm) {
-            (None, _) if last.len() >= PODS_MAX => return None,
-            (None, Arm::Baseline) => now.to_vec(),
-            (None, Arm::Candidate) => vec![0.0; now.len()],
-            (Some(before), _) if now.iter().zip(before).any(|(a, b)| a < b) => vec![0.0; now.len()],
-            (Some(before), _) => before.clone(),
+        let full = last.len() >= PODS_MAX;
+        let mut increment: Vec<f64> = match last.get_mut(pod) {
+            None if full => return None,
+            None => {
+                last.insert(pod.to_owned(), now.to_vec());
+                match arm {
+                    Arm::Baseline => vec![0.0; now.len()],
+                    Arm::Candidate => now.to_vec(),
+                }
+            }
+            Some(before) => {
+                let restarted = now.iter().zip(&*before).any(|(a, b)| a < b);
+                let grown = |(a, b): (&f64, &f64)| if restarted { *a } else { a - b };
+                let increment = now.iter().zip(&*before).map(grown).collect();
+                before.copy_from_slice(now);
+                increment
+            }
         };
-        last.insert(pod.to_owned(), now.to_vec());
-        let mut increment: Vec<f64> = now.iter().zip(&before).map(|(a, b)| a - b).collect();
         let requests = increment[0];
         increment.iter_mut().for_each(|v| *v = v.min(requests));
         Some(increment)

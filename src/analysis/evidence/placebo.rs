@@ -63,6 +63,7 @@ impl Placebo {
         masses: (f64, f64),
     ) {
         let total = Events::total(events.iter().map(|(_, e)| e));
+        let nothing = vec![0.0; ratios.len()];
         for (pod, own) in events {
             let new = !self.slots.contains_key(pod);
             if new && self.used >= PLACEBO_PODS {
@@ -75,12 +76,13 @@ impl Placebo {
                 base_bad: total.bad - own.bad,
                 base_all: total.all - own.all,
             };
-            slot.update(
-                &two_samples(&seen, ratios, 1.0),
-                ratios,
-                phi,
-                if new { masses.0 } else { masses.1 },
-            );
+            let mass = if new { masses.0 } else { masses.1 };
+            // Mostly no pod has seen anything bad.
+            if total.bad == 0.0 {
+                slot.update(&nothing, ratios, phi, mass);
+            } else {
+                slot.update(&two_samples(&seen, ratios, 1.0), ratios, phi, mass);
+            }
             self.used += u32::from(new);
             self.max_a = self.max_a.max(mean(&slot.a));
             self.max_b = self.max_b.max(mean(&slot.b));
