@@ -50,7 +50,7 @@ pub const RESERVE_BYTES: u64 = 1024 * 1024;
 /// Records that wait for the disk. At one look every second, more than a quarter of an hour.
 pub const QUEUE_RECORDS_MAX: usize = 1000;
 
-/// How long the way back waits for its record (interface.md: 50 ms).
+/// How long the way back waits for its record, and no longer.
 pub const WAY_BACK_LIMIT: Duration = Duration::from_millis(50);
 
 /// How long any other record may take to be on disk.

@@ -55,9 +55,6 @@ pub enum Urgency {
     WayBack,
 }
 
-/// A disk may hold the way back up for so long, and no longer.
-pub const WAY_BACK_LIMIT: std::time::Duration = std::time::Duration::from_millis(50);
-
 /// A record that could not be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the history can't be written: {what}")]
@@ -180,6 +177,8 @@ impl History for Memory {
 }
 
 pub mod journal;
+
+pub use journal::WAY_BACK_LIMIT;
 
 impl<H: History + Send> History for &mut H {
     fn record(

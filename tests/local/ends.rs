@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::poll::at_once;
 use crate::site::{PROMOTION_MAX, QUICK, Ran, Site};
 
-/// What interface.md promises of a `gate.result/v1`.
+/// What users may rely on in a `gate.result/v1`.
 const FIELDS: [&str; 16] = [
     "schema",
     "id",

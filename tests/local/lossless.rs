@@ -23,7 +23,7 @@ const RELEASES: &str = r#"
   sickly: { command: ["{gate}", example-app, --version, sickly, --unhealthy-after, 8s] }
 "#;
 
-/// Safe within so long after the verdict (interface.md).
+/// Safe within so long after the verdict.
 const SAFE_MS_MAX: i64 = 50;
 
 fn is_full() -> bool {
