@@ -1,6 +1,6 @@
 //! No request is lost while releases come and go, and a rollback is safe within milliseconds.
 //!
-//! The counts are the generator's, which is not ours. At full length (`GATE_STORM=full`, or `CI`)
+//! The counts are the generator's, which is not ours. At full length (`GATE_STORM=full`)
 //! more than 200,000 requests meet more than 200 changes of the share.
 
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ const RELEASES: &str = r#"
   v1: { command: ["{gate}", example-app, --version, v1] }
   v2: { command: ["{gate}", example-app, --version, v2] }
   broken: { command: ["{gate}", example-app, --version, broken, --error-rate, "0.30"] }
-  slow: { command: ["{gate}", example-app, --version, slow, --latency-ms, "8000"] }
+  slow: { command: ["{gate}", example-app, --version, slow, --latency-ms, "4000"] }
   sickly: { command: ["{gate}", example-app, --version, sickly, --unhealthy-after, 8s] }
 "#;
 
@@ -27,7 +27,7 @@ const RELEASES: &str = r#"
 const SAFE_MS_MAX: i64 = 50;
 
 fn is_full() -> bool {
-    dice::is_full() || std::env::var("CI").is_ok_and(|ci| ci == "true")
+    dice::is_full()
 }
 
 /// Fourteen stages of a second each. The limit of the response time is far off what a good release needs
@@ -48,7 +48,7 @@ fn policy() -> String {
   drain: 10s
   rollback_drain: 10s
   auto_rollback:
-    conditions: [error_rate > 5%, response_time_p95 > 5s, health_check_failures > 3]
+    conditions: [error_rate > 5%, response_time_p95 > 3s, health_check_failures > 3]
 "
     )
 }

@@ -33,9 +33,11 @@ fn podinfo_is_promoted_when_it_is_healthy_and_taken_back_when_it_fails() {
     let Some(generator) = Generator::start(&site, "/api/info", RATE) else { return };
     assert_ended(&site.promote("green").ended(PROMOTION_MAX), 0, "promoted", "");
     let failing = site.promote("failing").ended(PROMOTION_MAX);
-    let result = assert_ended(&failing, 3, "rolled_back", " > ");
-    let cause = result["causes"][0]["condition"].as_str().unwrap();
-    assert!(["error_rate > 5%", "health_check_failures > 3"].contains(&cause), "{result}");
+    let result = assert_ended(&failing, 3, "rolled_back", "");
+    // Its readiness is random too: at worst the deadline finds it with a probe that just failed.
+    let said = result["reason"].as_str().unwrap();
+    let causes = ["error_rate > 5%", "health_check_failures > 3", "ready"];
+    assert!(causes.iter().any(|cause| said.contains(cause)), "{result}");
     assert_ended(&site.promote("unready").ended(PROMOTION_MAX), 3, "rolled_back", "503");
     let ended = site.await_idle();
     assert_eq!(ended["stable_revision"], "green", "{ended}");
