@@ -138,7 +138,7 @@ fn row(one: &Ran) -> Vec<String> {
     let detected = outcome.and_then(|outcome| outcome.detected_after_s);
     vec![
         one.release.to_owned(),
-        outcome.map_or("–", |outcome| super::output::human::result_word(outcome.result)).into(),
+        outcome.map_or("–", |outcome| crate::report::result_word(outcome.result)).into(),
         if one.is_fine() { "yes" } else { "no" }.to_owned(),
         outcome.map_or_else(none, |outcome| words::seconds(outcome.duration_s)),
         detected.map_or_else(none, |seconds| format!("{seconds:.1} s")),

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::output::Printer;
 use super::target::{self, Target};
 use crate::history::Record;
-use crate::history::journal::{self, Body};
+use crate::history::journal::{self, Entry};
 use crate::plan::Plan;
 
 /// One promotion's records, the oldest first.
@@ -60,13 +60,7 @@ impl Past {
         if !repair.is_clean() {
             printer.say(&format!("{} is damaged: what can be read is told", path.display()));
         }
-        let records: Vec<_> = entries
-            .into_iter()
-            .filter_map(|entry| match entry.body {
-                Body::Known(record) => Some((entry.at, record)),
-                Body::Unknown { .. } => None,
-            })
-            .collect();
+        let records: Vec<_> = entries.into_iter().filter_map(Entry::known).collect();
         match records.first() {
             Some((_, Record::Started { id, plan, .. })) => {
                 Ok(Self { id: id.clone(), plan: (**plan).clone(), records })

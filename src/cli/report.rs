@@ -19,7 +19,7 @@ use super::exit::Exit;
 use super::output::{Printer, github};
 use super::target;
 use crate::history::Record;
-use crate::history::journal::{self, Body};
+use crate::history::journal::{self, Entry};
 use crate::notify::{Notifier, Webhook};
 use crate::policy::Finding;
 use crate::published::{EventLine, ResultLine};
@@ -171,12 +171,7 @@ fn records(line: &ResultLine) -> Result<Vec<(DateTime<Utc>, Record)>, String> {
     let paths = target::paths().map_err(|error| error.in_one_line())?;
     let path = paths.history(app).join(format!("{id}.jsonl"));
     let (entries, _) = journal::read::<Record>(&path).map_err(|error| error.to_string())?;
-    let known = entries.into_iter().filter_map(|entry| match entry.body {
-        Body::Known(record) => Some((entry.at, record)),
-        // From a newer gate: its own report shows it.
-        Body::Unknown { .. } => None,
-    });
-    Ok(known.collect())
+    Ok(entries.into_iter().filter_map(Entry::known).collect())
 }
 
 fn on_github(printer: &Printer, line: &ResultLine, stable_before: &str, report: &Report) {

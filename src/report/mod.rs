@@ -32,6 +32,7 @@ mod html;
 pub use markdown::SUMMARY_BYTES_MAX;
 pub use record::{REPORT_SCHEMA, ReportLine};
 use story::Story;
+pub(crate) use words::result as result_word;
 
 /// Everything that a report is made from.
 #[derive(Clone, Debug, PartialEq)]

@@ -40,7 +40,8 @@ pub(super) fn confidence(sure: Option<f64>) -> String {
     }
 }
 
-pub(super) const fn result(result: ResultWord) -> &'static str {
+/// Returns how it ended, as people read it.
+pub(crate) const fn result(result: ResultWord) -> &'static str {
     match result {
         ResultWord::Promoted => "promoted",
         ResultWord::Unchanged => "unchanged",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gate::history::Record;
-use gate::history::journal::{self, Body};
+use gate::history::journal::{self, Entry};
 use gate::published::ResultLine;
 use gate::report::{Form, Report};
 use serde_json::Value;
@@ -19,13 +19,7 @@ pub(crate) fn render(record: &str, form: Form) -> String {
 fn report(record: &str) -> Report {
     let path = root().join("tests/action/records").join(record);
     let (entries, _) = journal::read::<Record>(&path).unwrap();
-    let records: Vec<_> = entries
-        .into_iter()
-        .filter_map(|entry| match entry.body {
-            Body::Known(record) => Some((entry.at, record)),
-            Body::Unknown { .. } => None,
-        })
-        .collect();
+    let records: Vec<_> = entries.into_iter().filter_map(Entry::known).collect();
     let (Record::Started { id, plan, .. }, Record::Finished { outcome }) =
         (&records[0].1, &records.last().unwrap().1)
     else {

@@ -1,6 +1,6 @@
 //! A backtest for people: when the verdict changed, why, and what would have become of it.
 
-use super::human::{result_style, result_word};
+use super::human::result_style;
 use super::plan::table;
 use super::reasons;
 use super::style::{STRONG, paint};
@@ -9,6 +9,7 @@ use crate::analysis::evidence::Word;
 use crate::analysis::replay::{Course, Said};
 use crate::policy::JudgeKind;
 use crate::published::ResultLine;
+use crate::report::result_word;
 
 /// Changes of the verdict that are shown; those after are counted.
 const ROWS_MAX: usize = 40;

@@ -244,7 +244,7 @@ fn idle(status: &StatusLine) -> Vec<Line> {
             .and(FAINT, format!("  {ready}/{wanted} ready, no promotion runs")),
     ];
     if let Some(last) = &status.last {
-        let result = super::human::result_word(last.result);
+        let result = crate::report::result_word(last.result);
         lines.push(
             Line::plain("last       ")
                 .and(super::human::result_style(last.result), result)

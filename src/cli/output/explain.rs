@@ -1,12 +1,13 @@
 //! One decision for people: plain words first, numbers after.
 
-use super::human::{result_style, result_word};
+use super::human::result_style;
 use super::plan::table;
 use super::style::{FAINT, STRONG, paint};
 use super::words;
 use crate::analysis::{Cause, VerdictWord, in_unit};
 use crate::cli::explain::{Explanation, StageExplained, Still};
 use crate::policy::{Condition, parse_condition};
+use crate::report::result_word;
 use crate::rollout::ResultWord;
 
 /// Odds beyond which nobody counts.

@@ -91,7 +91,7 @@ pub(crate) fn annotation(level: Level, title: &str, message: &str) -> String {
 #[must_use]
 pub(crate) fn of_result(result: &ResultLine) -> String {
     let outcome = &result.outcome;
-    let word = super::human::result_word(outcome.result);
+    let word = crate::report::result_word(outcome.result);
     let title = format!("{} {}: {word}", result.target, outcome.candidate_revision);
     annotation(Level::of_result(outcome.result), &line(&title), &line(&outcome.reason))
 }

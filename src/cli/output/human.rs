@@ -7,6 +7,7 @@ use super::style::{BAD, BUSY, CARE, FAINT, GOOD, STRONG, paint};
 use super::words;
 use crate::analysis::{Cause, in_unit};
 use crate::published::{EventLine, PromotionStatus, ResultLine};
+use crate::report::result_word;
 use crate::rollout::{EventName, Outcome, ResultWord, TrafficIs};
 
 /// Returns one line for something that happened.
@@ -51,19 +52,6 @@ const fn event_style(event: EventName) -> Style {
         | EventName::ShareSeen
         | EventName::VerdictChanged
         | EventName::AdoptionStarted => BUSY,
-    }
-}
-
-pub(crate) const fn result_word(result: ResultWord) -> &'static str {
-    match result {
-        ResultWord::Promoted => "promoted",
-        ResultWord::Unchanged => "unchanged",
-        ResultWord::RolledBack => "rolled back",
-        ResultWord::Aborted => "aborted",
-        ResultWord::Superseded => "superseded",
-        ResultWord::Inconclusive => "inconclusive",
-        ResultWord::Error => "error",
-        ResultWord::Refused => "refused",
     }
 }
 

@@ -36,7 +36,9 @@ fn row(past: &Past) -> Vec<String> {
         past.id.clone(),
         past.at.format("%Y-%m-%d %H:%M").to_string(),
         past.release.clone(),
-        outcome.map_or("unfinished", |outcome| human::result_word(outcome.result)).to_owned(),
+        outcome
+            .map_or("unfinished", |outcome| crate::report::result_word(outcome.result))
+            .to_owned(),
         text(outcome.map(|outcome| format!("{}/{}", outcome.stages_passed, past.stages))),
         text(outcome.map(|outcome| words::seconds(outcome.duration_s))),
         text(outcome.map(|outcome| outcome.reason.clone())),

@@ -25,6 +25,16 @@ pub struct Entry<R> {
     pub body: Body<R>,
 }
 
+impl<R> Entry<R> {
+    /// Returns the record and its time; `None`: it is from a newer gate, whose own tools show it.
+    pub fn known(self) -> Option<(DateTime<Utc>, R)> {
+        match self.body {
+            Body::Known(record) => Some((self.at, record)),
+            Body::Unknown { .. } => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body<R> {
     Known(R),
