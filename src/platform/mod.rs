@@ -8,6 +8,7 @@ use std::future::Future;
 
 use crate::rollout::{Effect, World};
 
+pub mod kubernetes;
 pub mod local;
 pub mod simulated;
 

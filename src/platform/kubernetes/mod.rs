@@ -1,0 +1,34 @@
+//! Kubernetes: the user's Deployment stays the user's; the candidate is a second one beside it.
+//!
+//! What is done is decided by pure functions of a [`Snapshot`](snapshot::Snapshot) and sent as
+//! preconditioned [`Write`](write::Write)s. The promises, each tested on a real cluster:
+//!
+//! * A candidate's pod is never an endpoint of a user's Service by default; it has to be let in. If
+//!   gate dies, the worst case below 100 % is that the candidate gets *less* than was asked.
+//! * Stable is not touched until the candidate is proven, so the way back is one write.
+//! * What gate makes is labelled, and found again without a record; what carries traffic is owned by
+//!   the user's Deployment. What gate changes is noted on the object, and given back at every exit.
+//!
+//! | module | idea |
+//! |---|---|
+//! | [`names`] | every name that gate writes |
+//! | [`access`] | the way into a cluster |
+//! | [`template`] | what a revision is |
+//! | [`snapshot`] | what is known at one moment |
+//! | [`watching`] | how that is kept up to date |
+//! | [`write`](mod@write) | what is written, and under which conditions |
+//! | [`router`] | what splits the traffic |
+
+pub mod names;
+
+pub mod access;
+
+pub mod template;
+
+pub mod snapshot;
+
+pub mod watching;
+
+pub mod write;
+
+pub mod router;

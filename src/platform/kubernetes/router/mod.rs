@@ -1,0 +1,115 @@
+//! What splits the traffic between the revisions: one router a file, all with the same four questions.
+//!
+//! A router decides, and writes nothing itself: given what is there and what is ordered it returns
+//! the next writes. None of them waits; the next turn observes and asks again. So a router is a pure
+//! function, a repeated order is free, and a crash between any two writes is only a turn more.
+
+use serde_json::Value;
+
+use super::snapshot::Snapshot;
+use super::write::Write;
+use crate::policy::Strategy;
+use crate::share::Share;
+
+pub mod service;
+
+pub mod gateway_api;
+
+pub use gateway_api::GatewayApi;
+pub use service::PlainService;
+
+/// How a target's traffic is split.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Router {
+    /// No mesh: by the number of pods that are let in; 0 and 100 % are exact.
+    Service(PlainService),
+    /// HTTPRoutes of the Gateway API: by weight, per request.
+    GatewayApi(GatewayApi),
+}
+
+/// How a candidate's pods are kept out of the user's Services until they are let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// The readiness gate [`SERVE`](super::names::SERVE); all labels are kept.
+    Readiness,
+    /// One label that the Services' selectors need has another value on the candidate's pods.
+    Label { key: String, value: String },
+}
+
+/// What is ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order<'a> {
+    /// The promotion's id: the value of the label [`REVISION`](super::names::REVISION).
+    pub revision: &'a str,
+    pub share: Share,
+    pub strategy: Strategy,
+    /// Stable runs the release already: the candidate's pods are of the same version.
+    pub adopted: bool,
+}
+
+impl Router {
+    #[must_use]
+    pub fn isolation(&self) -> Isolation {
+        match self {
+            Self::Service(_) => Isolation::Readiness,
+            Self::GatewayApi(router) => router.isolation(),
+        }
+    }
+
+    /// Returns how many copies of the candidate a share needs beside so many of stable.
+    #[must_use]
+    pub fn copies(&self, share: Share, stable: u32) -> u32 {
+        match self {
+            Self::Service(_) => service::copies(share, stable),
+            Self::GatewayApi(_) => gateway_api::copies(share, stable),
+        }
+    }
+
+    /// Returns the next writes towards the share; none: nothing is left to write, or what was
+    /// written has to be seen first.
+    #[must_use]
+    pub fn next(&self, seen: &Snapshot, order: &Order<'_>) -> Vec<Write> {
+        match self {
+            Self::Service(router) => router.next(seen, order),
+            Self::GatewayApi(router) => router.next(seen, order),
+        }
+    }
+
+    /// Returns the candidate's share as the data plane has it: the ordered one exactly when all is as
+    /// that order wants it. `None`: it can't be told now.
+    #[must_use]
+    pub fn share(&self, seen: &Snapshot, order: &Order<'_>) -> Option<Share> {
+        match self {
+            Self::Service(router) => router.share(seen, order),
+            Self::GatewayApi(router) => router.share(seen, order),
+        }
+    }
+
+    /// Returns the next writes that give the user's objects back as they were; none: they are.
+    /// Called when the share is 0 and no pod of the candidate is left.
+    #[must_use]
+    pub fn restore(&self, seen: &Snapshot, revision: &str) -> Vec<Write> {
+        match self {
+            Self::Service(router) => router.restore(seen, revision),
+            Self::GatewayApi(router) => router.restore(seen, revision),
+        }
+    }
+}
+
+/// Returns the Services whose selector matches a pod template's labels, by name: those that users of
+/// the target come through. Without a selector, or an ExternalName, there is nothing to split.
+#[must_use]
+pub fn services_of<'a>(seen: &'a Snapshot, template: &Value, ignored: &[String]) -> Vec<&'a str> {
+    let labels = template.pointer("/metadata/labels");
+    let has = |key: &str, value: &str| {
+        labels.and_then(|labels| labels.get(key)).and_then(Value::as_str) == Some(value)
+    };
+    let matching = seen.services.iter().filter(|(name, service)| {
+        let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        !ignored.contains(name)
+            && selector.is_some_and(|selector| {
+                !selector.is_empty() && selector.iter().all(|(key, value)| has(key, value))
+            })
+    });
+    matching.map(|(name, _)| name.as_str()).collect()
+}

@@ -1,0 +1,298 @@
+//! The watches that keep a [`Snapshot`] up to date: what happens in the cluster is told, never asked for.
+//!
+//! Each watch is a task that lists once, then follows. One object that can't be read is left out and
+//! stops nothing. While a watch is broken for longer than [`STALE_AFTER`] the snapshot is not
+//! trusted: [`Watched::snapshot`] says so instead of showing an old world.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use kube::api::DynamicObject;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::access::Access;
+use super::snapshot::Snapshot;
+use super::write::Kind;
+use crate::platform::PlatformError;
+
+/// A watch that is broken for so long has lost the world.
+pub const STALE_AFTER: Duration = Duration::from_secs(5);
+
+/// Which objects a watch is for, and where they go in the snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Slot {
+    Target,
+    Candidate,
+    ReplicaSets,
+    Pods,
+    CandidatePods,
+    Services,
+    Slices,
+    Routes,
+    Autoscalers,
+}
+
+/// One watch: which objects of the namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    pub slot: Slot,
+    /// Only the object with this name.
+    pub name: Option<String>,
+    /// Only objects with these labels.
+    pub labels: Option<String>,
+}
+
+/// The snapshot, kept up to date as long as this lives.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    inner: Arc<Mutex<Inner>>,
+    changes: watch::Sender<u64>,
+    _tasks: Arc<JoinSet<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    snapshot: Snapshot,
+    /// Per watch: `Some` since when it is broken, with why; `None` while it works.
+    broken: BTreeMap<Slot, Option<(Instant, String)>>,
+}
+
+impl Slot {
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Target | Self::Candidate => Kind::Deployment,
+            Self::ReplicaSets => Kind::ReplicaSet,
+            Self::Pods | Self::CandidatePods => Kind::Pod,
+            Self::Services => Kind::Service,
+            Self::Slices => Kind::EndpointSlice,
+            Self::Routes => Kind::HttpRoute,
+            Self::Autoscalers => Kind::HorizontalPodAutoscaler,
+        }
+    }
+}
+
+impl Watched {
+    /// Begins to watch. What is there is known once [`Watched::settled`] returns.
+    #[must_use]
+    pub fn start(access: &Access, watches: Vec<Watch>) -> Self {
+        let inner = Arc::new(Mutex::new(Inner::default()));
+        let changes = watch::Sender::new(0);
+        let mut tasks = JoinSet::new();
+        for watch in watches {
+            let not_yet = (Instant::now(), "not read yet".to_owned());
+            lock(&inner).broken.insert(watch.slot, Some(not_yet));
+            tasks.spawn(follow(access.clone(), watch, Arc::clone(&inner), changes.clone()));
+        }
+        Self { inner, changes, _tasks: Arc::new(tasks) }
+    }
+
+    /// Returns what is known.
+    ///
+    /// # Errors
+    /// A watch is broken for longer than [`STALE_AFTER`], or has not brought its first list yet.
+    pub fn snapshot(&self) -> Result<Snapshot, PlatformError> {
+        let inner = lock(&self.inner);
+        for (slot, broken) in &inner.broken {
+            if let Some((since, why)) = broken
+                && (since.elapsed() >= STALE_AFTER || why == "not read yet")
+            {
+                let kind = slot.kind();
+                let what = format!("the API server does not tell about {kind} objects: {why}");
+                return Err(PlatformError { what });
+            }
+        }
+        Ok(inner.snapshot.clone())
+    }
+
+    /// Waits until every watch has brought its first list.
+    ///
+    /// # Errors
+    /// One has not within `limit`; why.
+    pub async fn settled(&self, limit: Duration) -> Result<Snapshot, PlatformError> {
+        let mut changes = self.changes.subscribe();
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.snapshot() {
+                Ok(snapshot) => return Ok(snapshot),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => {
+                    let _ = tokio::time::timeout_at(deadline, changes.changed()).await;
+                }
+            }
+        }
+    }
+
+    /// Returns once something has changed since the call.
+    pub async fn changed(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.changes.subscribe().changed().await;
+    }
+
+    /// Takes in what the API server has answered to a write: its watch may tell it a little later.
+    pub fn learn(&self, slot: Slot, object: DynamicObject) {
+        lock(&self.inner).snapshot.put(slot, object);
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn follow(
+    access: Access,
+    watch: Watch,
+    inner: Arc<Mutex<Inner>>,
+    changes: watch::Sender<u64>,
+) {
+    let mut config = watcher::Config::default();
+    config.field_selector = watch.name.map(|name| format!("metadata.name={name}"));
+    config.label_selector = watch.labels;
+    let slot = watch.slot;
+    let events = watcher(access.objects(slot.kind()), config).default_backoff();
+    tokio::pin!(events);
+    let mut listed = BTreeSet::new();
+    while let Some(event) = events.next().await {
+        let mut inner = lock(&inner);
+        match event {
+            Ok(event) => {
+                if inner.take(slot, event, &mut listed) {
+                    inner.broken.insert(slot, None);
+                }
+            }
+            Err(error) => {
+                let since = match inner.broken.get(&slot) {
+                    Some(Some((since, _))) => *since,
+                    Some(None) | None => Instant::now(),
+                };
+                inner.broken.insert(slot, Some((since, error.to_string())));
+            }
+        }
+        drop(inner);
+        changes.send_modify(|count| *count += 1);
+    }
+}
+
+impl Inner {
+    /// Takes an event in; returns whether the watch has all that is there now.
+    fn take(
+        &mut self,
+        slot: Slot,
+        event: Event<DynamicObject>,
+        listed: &mut BTreeSet<String>,
+    ) -> bool {
+        match event {
+            Event::Init => {
+                listed.clear();
+                false
+            }
+            Event::InitApply(object) => {
+                listed.insert(object.name_any());
+                self.snapshot.put(slot, object);
+                false
+            }
+            Event::InitDone => {
+                self.snapshot.keep(slot, listed);
+                true
+            }
+            Event::Apply(object) => {
+                self.snapshot.put(slot, object);
+                true
+            }
+            Event::Delete(object) => {
+                self.snapshot.remove(slot, &object.name_any());
+                true
+            }
+        }
+    }
+}
+
+impl Snapshot {
+    fn put(&mut self, slot: Slot, object: DynamicObject) {
+        let name = object.name_any();
+        match slot {
+            Slot::Target => newer(&mut self.target, object),
+            Slot::Candidate => newer(&mut self.candidate, object),
+            Slot::ReplicaSets => insert(&mut self.replica_sets, name, object),
+            Slot::Pods => insert_as(&mut self.pods, name, object),
+            Slot::CandidatePods => insert_as(&mut self.candidates, name, object),
+            Slot::Services => insert_as(&mut self.services, name, object),
+            Slot::Slices => insert_as(&mut self.slices, name, object),
+            Slot::Routes => insert(&mut self.routes, name, object),
+            Slot::Autoscalers => insert(&mut self.autoscalers, name, object),
+        }
+    }
+
+    fn remove(&mut self, slot: Slot, name: &str) {
+        match slot {
+            Slot::Target => self.target = None,
+            Slot::Candidate => self.candidate = None,
+            Slot::ReplicaSets => drop(self.replica_sets.remove(name)),
+            Slot::Pods => drop(self.pods.remove(name)),
+            Slot::CandidatePods => drop(self.candidates.remove(name)),
+            Slot::Services => drop(self.services.remove(name)),
+            Slot::Slices => drop(self.slices.remove(name)),
+            Slot::Routes => drop(self.routes.remove(name)),
+            Slot::Autoscalers => drop(self.autoscalers.remove(name)),
+        }
+    }
+
+    /// Forgets what a new list does not have.
+    fn keep(&mut self, slot: Slot, listed: &BTreeSet<String>) {
+        let is = |object: &Option<DynamicObject>| {
+            object.as_ref().is_some_and(|object| listed.contains(&object.name_any()))
+        };
+        match slot {
+            Slot::Target if !is(&self.target) => self.target = None,
+            Slot::Candidate if !is(&self.candidate) => self.candidate = None,
+            Slot::Target | Slot::Candidate => {}
+            Slot::ReplicaSets => self.replica_sets.retain(|name, _| listed.contains(name)),
+            Slot::Pods => self.pods.retain(|name, _| listed.contains(name)),
+            Slot::CandidatePods => self.candidates.retain(|name, _| listed.contains(name)),
+            Slot::Services => self.services.retain(|name, _| listed.contains(name)),
+            Slot::Slices => self.slices.retain(|name, _| listed.contains(name)),
+            Slot::Routes => self.routes.retain(|name, _| listed.contains(name)),
+            Slot::Autoscalers => self.autoscalers.retain(|name, _| listed.contains(name)),
+        }
+    }
+}
+
+/// The answer to a write may be here before the watch tells what was before it.
+fn newer(known: &mut Option<DynamicObject>, object: DynamicObject) {
+    if known.as_ref().is_none_or(|known| !is_older(&object, known)) {
+        *known = Some(object);
+    }
+}
+
+fn insert(known: &mut BTreeMap<String, DynamicObject>, name: String, object: DynamicObject) {
+    if known.get(&name).is_none_or(|known| !is_older(&object, known)) {
+        known.insert(name, object);
+    }
+}
+
+fn insert_as<K: Resource<DynamicType = ()> + DeserializeOwned>(
+    known: &mut BTreeMap<String, K>,
+    name: String,
+    object: DynamicObject,
+) {
+    // One that this version can't read is as good as not there.
+    match object.try_parse() {
+        Ok(read) => drop(known.insert(name, read)),
+        Err(_) => drop(known.remove(&name)),
+    }
+}
+
+/// Versions of one object rise as numbers; where they are none, the newest to come counts.
+fn is_older(object: &DynamicObject, known: &DynamicObject) -> bool {
+    let version = |object: &DynamicObject| object.metadata.resource_version.as_ref()?.parse().ok();
+    let pair: Option<(u64, u64)> = version(object).zip(version(known));
+    pair.is_some_and(|(new, old)| new < old) && object.metadata.uid == known.metadata.uid
+}
