@@ -15,7 +15,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// An answer that brings nothing for so long is given up; watches are asked to end before that.
 const READ_TIMEOUT: Duration = Duration::from_secs(295);
 /// A write may take so long.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What kubectl calls it: absent parts come from the kubeconfig, or from the pod that gate runs in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -18,6 +18,12 @@
 //! | [`watching`] | how that is kept up to date |
 //! | [`write`](mod@write) | what is written, and under which conditions |
 //! | [`router`] | what splits the traffic |
+//! | [`candidate`] | the second Deployment |
+//! | [`autoscaler`] | copies that must stay, copies that must come |
+//! | [`adoption`] | the writes to the user's Deployment |
+//! | [`removal`], [`ownership`] | everything as it was |
+//! | [`workload`] | a snapshot as the core sees it |
+//! | [`target`] | all of it as the core's platform |
 
 pub mod names;
 
@@ -32,3 +38,22 @@ pub mod watching;
 pub mod write;
 
 pub mod router;
+
+pub mod candidate;
+
+pub mod autoscaler;
+
+pub mod adoption;
+
+pub mod ownership;
+
+pub mod removal;
+
+pub mod workload;
+
+pub mod sending;
+
+pub mod target;
+
+pub use access::{Access, Where};
+pub use target::Kubernetes;

@@ -112,6 +112,12 @@ impl Watched {
         Ok(inner.snapshot.clone())
     }
 
+    /// Returns what was known last, however old it is: for a write that is right in any world.
+    #[must_use]
+    pub fn last_known(&self) -> Snapshot {
+        lock(&self.inner).snapshot.clone()
+    }
+
     /// Waits until every watch has brought its first list.
     ///
     /// # Errors

@@ -114,3 +114,19 @@ pub fn pointer(parts: &[&str]) -> String {
 pub fn unchanged(version: &str) -> Op {
     Op::Test { path: "/metadata/resourceVersion".into(), value: Value::String(version.to_owned()) }
 }
+
+impl fmt::Display for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create { kind, object } => {
+                write!(f, "creating {kind} {}", object.metadata.name.as_deref().unwrap_or_default())
+            }
+            Self::Patch { kind, name, .. } => write!(f, "changing {kind} {name}"),
+            Self::PatchStatus { kind, name, .. } => {
+                write!(f, "changing the status of {kind} {name}")
+            }
+            Self::Delete { kind, name, .. } => write!(f, "deleting {kind} {name}"),
+            Self::EndPods { selector, .. } => write!(f, "ending the pods {selector}"),
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! One target under one promotion: the cluster as the core's platform.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::access::Access;
+use super::candidate::{self, Recipe};
+use super::names;
+use super::removal::Removal;
+use super::router::{Order, Router};
+use super::sending::Sender;
+use super::snapshot::{Rollout, Snapshot, label};
+use super::watching::{Slot, Watch, Watched};
+use super::write::{Kind, Write};
+use super::{adoption, autoscaler, template, workload};
+use crate::clock::{Clock as _, SystemClock};
+use crate::plan::Plan;
+use crate::platform::{Platform, PlatformError};
+use crate::policy::Strategy;
+use crate::rollout::{Effect, Workload, World};
+use crate::share::Share;
+
+/// What a promotion needs to know beside its plan.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of the user's Deployment.
+    pub name: String,
+    /// The promotion's id.
+    pub revision: String,
+    pub router: Router,
+    /// The template that is gone back to.
+    pub stable: Value,
+    /// The template that is released.
+    pub release: Value,
+    /// The share that was asked for last, where a promotion goes on.
+    pub asked: Share,
+}
+
+/// A handle; clones share it.
+#[derive(Clone, Debug)]
+pub struct Kubernetes {
+    access: Access,
+    watched: Watched,
+    plan: Arc<Plan>,
+    settings: Arc<Settings>,
+    clock: SystemClock,
+    memory: Arc<Mutex<Memory>>,
+}
+
+/// What no object says.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    asked: Share,
+    /// When the share was last seen to be more than 0.
+    last_served: Option<DateTime<Utc>>,
+}
+
+/// Returns the watches that a promotion needs. `selector` are the target's `matchLabels`.
+#[must_use]
+pub fn watches(settings: &Settings, selector: &str) -> Vec<Watch> {
+    let all = |slot| Watch { slot, name: None, labels: None };
+    let named = |slot, name: &str| Watch { slot, name: Some(name.to_owned()), labels: None };
+    let labelled = |slot, labels: String| Watch { slot, name: None, labels: Some(labels) };
+    let mut watches = vec![
+        named(Slot::Target, &settings.name),
+        named(Slot::Candidate, &names::candidate(&settings.name)),
+        labelled(Slot::ReplicaSets, selector.to_owned()),
+        labelled(Slot::Pods, selector.to_owned()),
+        labelled(Slot::CandidatePods, format!("{}={}", names::REVISION, settings.revision)),
+        all(Slot::Services),
+        all(Slot::Slices),
+        all(Slot::Autoscalers),
+    ];
+    if matches!(settings.router, Router::GatewayApi(_)) {
+        watches.push(all(Slot::Routes));
+    }
+    watches
+}
+
+impl Kubernetes {
+    #[must_use]
+    pub fn new(
+        access: Access,
+        watched: Watched,
+        plan: Arc<Plan>,
+        settings: Settings,
+        clock: SystemClock,
+    ) -> Self {
+        let memory = Memory { asked: settings.asked, last_served: None };
+        let (settings, memory) = (Arc::new(settings), Arc::new(Mutex::new(memory)));
+        Self { access, watched, plan, settings, clock, memory }
+    }
+
+    /// Returns why this promotion has lost its target, if it has: it was deleted, made anew, or given
+    /// another template by somebody else.
+    #[must_use]
+    pub fn superseded(&self) -> Option<String> {
+        let seen = self.watched.snapshot().ok()?;
+        let name = &self.settings.name;
+        let Some(target) = &seen.target else {
+            return Some(format!("deployment/{name} was deleted"));
+        };
+        let found = template::hash(target.data.pointer("/spec/template")?);
+        let known = found == self.plan.stable.hash || found == self.plan.release.hash;
+        (!known).then(|| {
+            let newer =
+                template::name(&target.data["spec"]["template"], Some(&self.settings.stable));
+            format!("deployment/{name} was given another template: {newer}")
+        })
+    }
+
+    /// Returns once something in the cluster has changed.
+    pub async fn changed(&self) {
+        self.watched.changed().await;
+    }
+
+    fn memory(&self) -> Memory {
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn order(&self, seen: &Snapshot, share: Share) -> Order<'_> {
+        Order {
+            revision: &self.settings.revision,
+            share,
+            strategy: self.plan.strategy,
+            adopted: self.has_adopted(seen),
+        }
+    }
+
+    fn has_adopted(&self, seen: &Snapshot) -> bool {
+        let template =
+            seen.target.as_ref().and_then(|target| target.data.pointer("/spec/template"));
+        template.is_some_and(|template| template::hash(template) == self.plan.release.hash)
+    }
+
+    fn removal(&self, seen: &Snapshot) -> Removal<'_> {
+        Removal {
+            router: &self.settings.router,
+            target: &self.settings.name,
+            revision: &self.settings.revision,
+            condemned: (!self.has_adopted(seen)).then_some(self.plan.rollback_drain),
+        }
+    }
+
+    /// Returns what is there. A candidate is there until everything is as it was.
+    fn world(&self, seen: &Snapshot, now: DateTime<Utc>) -> World {
+        let Settings { revision, router, .. } = &*self.settings;
+        let stable = match &seen.target {
+            Some(target) => workload::stable(target, &self.plan.stable.hash),
+            None => gone(),
+        };
+        let hash = &self.plan.release.hash;
+        let candidate = workload::candidate(seen, revision, hash, &router.isolation(), None);
+        let residue = || {
+            let left = !self.removal(seen).restore(seen).is_empty();
+            left.then(|| Workload { revision: hash.clone(), ..gone() })
+        };
+        let share = self.share(seen);
+        let last_assigned = self.note_share(share, now);
+        World {
+            share,
+            stable,
+            candidate: candidate.or_else(residue),
+            retiring: false,
+            last_assigned,
+            connections: seen.candidates.is_empty().then_some(0),
+        }
+    }
+
+    fn share(&self, seen: &Snapshot) -> Option<Share> {
+        let order = self.order(seen, self.memory().asked);
+        self.settings.router.share(seen, &order)
+    }
+
+    /// Requests went to the candidate until its share was seen at 0.
+    fn note_share(&self, share: Option<Share>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if share.is_none_or(|share| !share.is_zero()) && memory.asked.is_zero() {
+            memory.last_served = Some(now);
+        }
+        memory.last_served
+    }
+
+    fn writes(&self, seen: &Snapshot, effect: &Effect) -> Result<Vec<Write>, PlatformError> {
+        match effect {
+            Effect::EnsureCandidate { share } => self.ensure_candidate(seen, *share),
+            Effect::SetShare { share } => Ok(self.set_share(seen, *share)),
+            Effect::RemoveCandidate => Ok(self.removal(seen).next(seen)),
+            Effect::Adopt => self.retemplate(seen, &self.plan.stable.hash, &self.settings.release),
+            Effect::RestoreStable => {
+                self.retemplate(seen, &self.plan.release.hash, &self.settings.stable)
+            }
+        }
+    }
+
+    fn set_share(&self, seen: &Snapshot, share: Share) -> Vec<Write> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).asked = share;
+        self.settings.router.next(seen, &self.order(seen, share))
+    }
+
+    fn ensure_candidate(&self, seen: &Snapshot, share: Share) -> Result<Vec<Write>, PlatformError> {
+        let target = seen.target.as_ref().ok_or_else(|| self.no_target())?;
+        // What is switched at once is complete before.
+        let share = if self.plan.strategy == Strategy::BlueGreen { Share::FULL } else { share };
+        let Settings { revision, router, release, .. } = &*self.settings;
+        let copies = router.copies(share, Rollout::of(target).wanted);
+        let isolation = router.isolation();
+        let recipe = Recipe { target, template: release, revision, isolation: &isolation };
+        let mut writes = self.scaling(seen, copies);
+        match &seen.candidate {
+            None => {
+                let object = Box::new(recipe.deployment(copies, share));
+                writes.push(Write::Create { kind: Kind::Deployment, object });
+            }
+            Some(own) if label(own.metadata.labels.as_ref(), names::REVISION) != Some(revision) => {
+                let what = format!(
+                    "a candidate of another promotion is left (`gate doctor deployment/{} --fix`)",
+                    self.settings.name
+                );
+                return Err(PlatformError { what });
+            }
+            Some(own) if own.metadata.deletion_timestamp.is_some() => {}
+            Some(own) if candidate::sized_for(own) >= share => {}
+            Some(own) => {
+                let copies = copies.max(Rollout::of(own).wanted);
+                writes.push(candidate::resize(own, copies, share));
+            }
+        }
+        Ok(writes)
+    }
+
+    /// Keeps stable's copies, and gives the candidate an autoscaler where stable has one.
+    fn scaling(&self, seen: &Snapshot, copies: u32) -> Vec<Write> {
+        let name = &self.settings.name;
+        let (Some(scaler), Some(target)) = (autoscaler::of(seen, name), &seen.target) else {
+            return Vec::new();
+        };
+        let held = autoscaler::hold(scaler);
+        let own = match autoscaler::of(seen, &names::candidate(name)) {
+            Some(own) => autoscaler::raise(own, copies),
+            None => {
+                let revision = &self.settings.revision;
+                let object = autoscaler::candidates(scaler, target, revision, copies);
+                let kind = Kind::HorizontalPodAutoscaler;
+                Some(Write::Create { kind, object: Box::new(object) })
+            }
+        };
+        held.into_iter().chain(own).collect()
+    }
+
+    /// Changes stable's template, if it is the one that may be replaced.
+    fn retemplate(
+        &self,
+        seen: &Snapshot,
+        from: &str,
+        to: &Value,
+    ) -> Result<Vec<Write>, PlatformError> {
+        let target = seen.target.as_ref().ok_or_else(|| self.no_target())?;
+        let present = target.data.pointer("/spec/template").map(template::hash);
+        if present.as_deref() != Some(from) {
+            return Ok(Vec::new()); // done already, or somebody else's
+        }
+        Ok(adoption::retemplate(target, to).into_iter().collect())
+    }
+
+    fn no_target(&self) -> PlatformError {
+        PlatformError { what: format!("deployment/{} is gone", self.settings.name) }
+    }
+}
+
+const fn gone() -> Workload {
+    Workload { revision: String::new(), ready: 0, wanted: 0, sized_for: Share::ZERO, trouble: None }
+}
+
+impl Platform for Kubernetes {
+    async fn observe(&mut self) -> Result<World, PlatformError> {
+        let seen = self.watched.snapshot()?;
+        Ok(self.world(&seen, self.clock.now()))
+    }
+
+    async fn act(&mut self, effect: &Effect) -> Result<(), PlatformError> {
+        let seen = match (self.watched.snapshot(), effect) {
+            (Ok(seen), _) => seen,
+            // The one write does not wait for a world that is told anew.
+            (Err(_), Effect::SetShare { share }) if share.is_zero() => self.watched.last_known(),
+            (Err(error), _) => return Err(error),
+        };
+        let writes = self.writes(&seen, effect)?;
+        let sender =
+            Sender { access: &self.access, watched: &self.watched, target: &self.settings.name };
+        sender.send(writes).await
+    }
+}
+
+/// How long the first lists may take.
+pub const SETTLE_LIMIT: Duration = Duration::from_secs(30);
