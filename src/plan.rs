@@ -106,6 +106,10 @@ pub struct Defaults {
 pub const LOCAL_DEFAULTS: Defaults =
     Defaults { interval: Duration::from_secs(5), window: Duration::from_secs(15) };
 
+/// A cluster's counters are scraped.
+pub const CLUSTER_DEFAULTS: Defaults =
+    Defaults { interval: Duration::from_secs(15), window: Duration::from_secs(60) };
+
 impl Plan {
     #[must_use]
     pub fn new(

@@ -1,6 +1,5 @@
 //! `gate abort|hold|resume|approve|retry|rollback`: a person steps in.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -11,11 +10,11 @@ use super::error::Error;
 use super::exit::Exit;
 use super::follow::{self, Following, OnCancel, OnUnknown};
 use super::output::Printer;
+use super::peer::Peer;
 use super::report::About;
 use super::signals::Signals;
 use super::target::{Found, Target};
 use crate::history::AskedFor;
-use crate::host::client;
 use crate::host::protocol::{Answer, Request};
 use crate::published::StatusLine;
 
@@ -30,6 +29,12 @@ pub(crate) struct AskArgs {
     reason: Option<String>,
 }
 
+impl AskArgs {
+    pub(crate) const fn target(&mut self) -> &mut Target {
+        &mut self.target
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct AbortArgs {
     #[command(flatten)]
@@ -39,6 +44,12 @@ pub(crate) struct AbortArgs {
     if_orphaned: bool,
 }
 
+impl AbortArgs {
+    pub(crate) const fn target(&mut self) -> &mut Target {
+        &mut self.ask.target
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ApproveArgs {
     #[command(flatten)]
@@ -46,6 +57,12 @@ pub(crate) struct ApproveArgs {
     /// The stage, counted from 1 [default: the one that it is in]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     stage: Option<u16>,
+}
+
+impl ApproveArgs {
+    pub(crate) const fn target(&mut self) -> &mut Target {
+        &mut self.ask.target
+    }
 }
 
 #[derive(Debug, Args)]
@@ -58,6 +75,12 @@ pub(crate) struct RollbackArgs {
     /// Move all traffic at once, without stages
     #[arg(long)]
     now: bool,
+}
+
+impl RollbackArgs {
+    pub(crate) const fn target(&mut self) -> &mut Target {
+        &mut self.ask.target
+    }
 }
 
 impl AskArgs {
@@ -94,29 +117,29 @@ pub(crate) async fn abort(printer: &Printer, args: AbortArgs) -> Result<Exit, Er
     } else {
         Request::Ask { what: AskedFor::Abort, by, reason }
     };
-    let (socket, app, _) = args.ask.target.served(printer).await?;
-    send(printer, &socket, &app, &request).await
+    let peer = args.ask.target.peer(printer).await?;
+    send(printer, &peer, &request).await
 }
 
 /// Hold or resume.
 pub(crate) async fn ask(printer: &Printer, what: AskedFor, args: AskArgs) -> Result<Exit, Error> {
-    let (socket, app, _) = args.target.served(printer).await?;
+    let peer = args.target.peer(printer).await?;
     let request = Request::Ask { what, by: super::me(), reason: args.reason };
-    send(printer, &socket, &app, &request).await
+    send(printer, &peer, &request).await
 }
 
 pub(crate) async fn approve(printer: &Printer, args: ApproveArgs) -> Result<Exit, Error> {
-    let (socket, app, status) = args.ask.target.served(printer).await?;
-    let stage = stage(&app, &status, args.stage)?;
+    let (peer, status) = args.ask.target.served(printer).await?;
+    let stage = stage(&status, args.stage)?;
     let what = AskedFor::Approve { stage: stage - 1 };
     let request = Request::Ask { what, by: super::me(), reason: args.ask.reason };
-    send(printer, &socket, &app, &request).await
+    send(printer, &peer, &request).await
 }
 
 /// Returns the stage that is meant, counted from 1.
-fn stage(app: &str, status: &StatusLine, written: Option<u16>) -> Result<usize, Error> {
+fn stage(status: &StatusLine, written: Option<u16>) -> Result<usize, Error> {
     let Some(run) = &status.promotion else {
-        return Err(Error::new(Exit::Refused, format!("no promotion of {app} runs")));
+        return Err(Error::new(Exit::Refused, format!("no promotion of {} runs", status.target)));
     };
     let count = run.stages.len();
     match (written.map(usize::from), run.stage) {
@@ -129,16 +152,11 @@ fn stage(app: &str, status: &StatusLine, written: Option<u16>) -> Result<usize, 
     }
 }
 
-async fn send(
-    printer: &Printer,
-    socket: &Path,
-    app: &str,
-    request: &Request,
-) -> Result<Exit, Error> {
-    match client::ask(socket, request).await {
+async fn send(printer: &Printer, peer: &Peer, request: &Request) -> Result<Exit, Error> {
+    match peer.ask(request).await {
         Ok(Answer::Done { message }) => {
             if printer.is_json() {
-                let target = format!("local/{app}");
+                let target = peer.target();
                 printer.object(&DoneLine { schema: DONE_SCHEMA, target, message: &message });
             } else {
                 printer.answer(&message);
@@ -146,7 +164,7 @@ async fn send(
             Ok(Exit::Done)
         }
         Ok(answer) => Err(follow::unexpected(answer)),
-        Err(error) => Err(Error::unreachable(app, error)),
+        Err(error) => Err(peer.unreachable(error)),
     }
 }
 
@@ -155,9 +173,9 @@ pub(crate) async fn retry(
     timeout: Option<Duration>,
     args: AskArgs,
 ) -> Result<Exit, Error> {
-    let (socket, app, _) = args.target.served(printer).await?;
+    let peer = args.target.peer(printer).await?;
     let request = Request::Retry { by: super::me(), reason: args.reason };
-    followed(printer, timeout, socket, &app, &request, OnCancel::Abort).await
+    followed(printer, timeout, peer, &request, OnCancel::Abort).await
 }
 
 /// A signal leaves a way back to the host: it must not be stopped half-way.
@@ -166,25 +184,23 @@ pub(crate) async fn rollback(
     timeout: Option<Duration>,
     args: RollbackArgs,
 ) -> Result<Exit, Error> {
-    let (socket, app, _) = args.ask.target.served(printer).await?;
+    let peer = args.ask.target.peer(printer).await?;
     let (to, now, by, reason) = (args.to, args.now, super::me(), args.ask.reason);
     let request = Request::Rollback { to, now, by, reason };
-    followed(printer, timeout, socket, &app, &request, OnCancel::Detach).await
+    followed(printer, timeout, peer, &request, OnCancel::Detach).await
 }
 
 async fn followed(
     printer: &Printer,
     timeout: Option<Duration>,
-    socket: PathBuf,
-    app: &str,
+    peer: Peer,
     request: &Request,
     on_cancel: OnCancel,
 ) -> Result<Exit, Error> {
     let mut signals = Signals::listen()?;
     let following = Following {
         printer,
-        socket,
-        target: format!("local/{app}"),
+        peer,
         on_cancel,
         on_unknown: OnUnknown::Hold,
         deadline: timeout.map(|limit| (Instant::now() + limit, limit)),

@@ -29,6 +29,12 @@ pub(crate) struct ExplainArgs {
     id: Option<String>,
 }
 
+impl ExplainArgs {
+    pub(crate) const fn target(&mut self) -> Option<&mut Target> {
+        self.target.as_mut()
+    }
+}
+
 /// Why a promotion is where it is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Explanation {

@@ -4,7 +4,6 @@
 //! abort and waits for the result, the second leaves at once. Every wait has an end: a host that
 //! does not obey within [`OBEY_LIMIT`] is left, and that is said.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -15,10 +14,11 @@ use super::error::Error;
 use super::exit::Exit;
 use super::output::live::Live;
 use super::output::{Printer, board, human};
+use super::peer::Peer;
 use super::signals::Signals;
 use crate::clock::{Clock as _, SystemClock};
 use crate::history::AskedFor;
-use crate::host::client::{self, ClientError, Conversation};
+use crate::host::client::ClientError;
 use crate::host::protocol::{Answer, Request};
 use crate::published::{ResultLine, StatusLine};
 
@@ -29,8 +29,6 @@ pub(crate) use ending::{conclude, unexpected};
 
 /// Between two redraws of the block.
 const REDRAW: Duration = Duration::from_millis(250);
-/// Answers read ahead.
-const ANSWERS_MAX: usize = 64;
 /// How long an abort may take to be over.
 const OBEY_LIMIT: Duration = Duration::from_secs(120);
 
@@ -57,9 +55,7 @@ pub(crate) enum OnUnknown {
 #[derive(Debug)]
 pub(crate) struct Following<'a> {
     pub(crate) printer: &'a Printer,
-    pub(crate) socket: PathBuf,
-    /// As people write it: `local/NAME`.
-    pub(crate) target: String,
+    pub(crate) peer: Peer,
     pub(crate) on_cancel: OnCancel,
     pub(crate) on_unknown: OnUnknown,
     /// The end of `--timeout`, and how long it is.
@@ -96,9 +92,8 @@ pub(crate) async fn follow(
     request: &Request,
     signals: &mut Signals,
 ) -> Result<Ended, Error> {
-    let unreachable = |error| Error::unreachable(&how.target, error);
-    let conversation = Conversation::begin(&how.socket, request).await.map_err(unreachable)?;
-    let mut answers = read(conversation);
+    let begun = how.peer.begin(request).await;
+    let mut answers = begun.map_err(|error| how.peer.unreachable(error))?;
     let live = how.printer.is_live().then(Live::default);
     let mut follower = Follower {
         how,
@@ -113,20 +108,6 @@ pub(crate) async fn follow(
         live.clear();
     }
     ended
-}
-
-/// Reads in a task of its own: a read that is given up half-way would lose what it has.
-fn read(mut conversation: Conversation) -> mpsc::Receiver<Result<Answer, ClientError>> {
-    let (send, answers) = mpsc::channel(ANSWERS_MAX);
-    tokio::spawn(async move {
-        while let Some(answer) = conversation.next().await.transpose() {
-            let broken = answer.is_err();
-            if send.send(answer).await.is_err() || broken {
-                return;
-            }
-        }
-    });
-    answers
 }
 
 impl Follower<'_> {
@@ -186,14 +167,14 @@ impl Follower<'_> {
             Some(known) => Ok(Some(Ended::Result(Box::new(known.lost(&error))))),
             None => Err(Error::new(Exit::Unreachable, "the host is gone before it has answered")
                 .caused_by(error)
-                .hint(format!("gate status {}", self.how.target))),
+                .hint(format!("gate status {}", self.how.peer.target()))),
         }
     }
 
     fn known(&self) -> Option<Known<'_>> {
         let line = self.newest.as_ref()?;
         Some(Known {
-            target: &self.how.target,
+            target: &line.target,
             stable: &line.stable_revision,
             run: line.promotion.as_ref()?,
             now: self.clock.now(),
@@ -245,7 +226,7 @@ impl Follower<'_> {
     }
 
     fn signalled(&mut self, signal: &'static str) -> Option<Ended> {
-        let target = &self.how.target;
+        let target = self.how.peer.target();
         if matches!(self.ending, Some(Ending::Signal(_))) {
             let text = format!("{signal} again: leaving; {}", self.where_it_stands());
             self.say(&text);
@@ -290,10 +271,10 @@ impl Follower<'_> {
 
     fn ask_abort(&self) {
         let Some(ending) = &self.ending else { return };
-        let (socket, reason) = (self.how.socket.clone(), Some(ending.reason()));
+        let (peer, reason) = (self.how.peer.clone(), Some(ending.reason()));
         let ask = Request::Ask { what: AskedFor::Abort, by: super::me(), reason };
         // What comes of it is seen in the conversation; a host that is gone ends that as well.
-        tokio::spawn(async move { client::ask(&socket, &ask).await });
+        tokio::spawn(async move { peer.ask(&ask).await });
     }
 
     fn left(&mut self, exit: Exit) -> Ended {

@@ -28,6 +28,12 @@ pub(crate) struct HistoryArgs {
     id: Option<String>,
 }
 
+impl HistoryArgs {
+    pub(crate) const fn target(&mut self) -> Option<&mut Target> {
+        self.target.as_mut()
+    }
+}
+
 /// A promotion that was recorded.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Past {

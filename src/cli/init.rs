@@ -21,6 +21,12 @@ pub(crate) struct InitArgs {
     force: bool,
 }
 
+impl InitArgs {
+    pub(crate) const fn target(&mut self) -> Option<&mut Target> {
+        self.target.as_mut()
+    }
+}
+
 pub(crate) fn init(printer: &Printer, args: &InitArgs) -> Result<Exit, Error> {
     let next = next(printer, args.target.as_ref())?;
     // The commented canary is the built-in policy: what is written changes nothing until it is edited.
@@ -35,6 +41,9 @@ pub(crate) fn init(printer: &Printer, args: &InitArgs) -> Result<Exit, Error> {
 fn next(printer: &Printer, target: Option<&Target>) -> Result<String, Error> {
     match target {
         None => Ok(format!("gate validate {OWN_FILE}")),
+        Some(Target::Deployment { name, .. }) => {
+            Ok(format!("gate plan deployment/{name} --release IMAGE"))
+        }
         Some(Target::Local(name)) => Ok(format!("gate plan local/{name} --release RELEASE")),
         Some(Target::File(path)) => {
             let app = read_app(printer, path)?;

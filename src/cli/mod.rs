@@ -5,6 +5,7 @@
 //! command. Nothing is touched, and no runtime started, before the command line is understood.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ mod embedded;
 mod signals;
 
 mod report;
+
+mod peer;
 
 mod follow;
 
@@ -55,6 +58,8 @@ pub use exit::Exit;
 use output::Printer;
 
 use crate::history::AskedFor;
+use crate::platform::kubernetes::Where;
+use target::Target;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -98,6 +103,22 @@ pub(crate) struct Global {
     /// End the command after this time; an unfinished promotion is aborted (exit code 5)
     #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// In which cluster a Deployment is: kubectl's own words.
+#[derive(Clone, Debug, Args)]
+struct Place {
+    /// The namespace of a Deployment [default: the context's]
+    #[arg(short, long, global = true, value_name = "NAME")]
+    namespace: Option<String>,
+    /// The context in the kubeconfig [default: the present one]
+    #[arg(long, global = true, value_name = "NAME")]
+    context: Option<String>,
+    /// The kubeconfig [default: $KUBECONFIG, else ~/.kube/config, else the pod's own account]
+    #[arg(long, global = true, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -195,8 +216,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     exit.into()
 }
 
-fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
+fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     let global = cli.global;
+    let Place { namespace, context, kubeconfig } = global.place.clone();
+    if let Some(target) = cli.command.target() {
+        target.put(&Where { kubeconfig, context, namespace })?;
+    }
     if printer.leavings.is_asked_for() && !cli.command.follows() {
         return Err(Error::user("`--report` and `--notify-url` are of a promotion")
             .hint("promote, retry and rollback take them"));
@@ -242,6 +267,33 @@ fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
 }
 
 impl Command {
+    /// Returns the target that it names.
+    const fn target(&mut self) -> Option<&mut Target> {
+        match self {
+            Self::Promote(args) => Some(args.target()),
+            Self::Status(args) => args.target(),
+            Self::Abort(args) => Some(args.target()),
+            Self::Hold(args) | Self::Resume(args) | Self::Retry(args) => Some(args.target()),
+            Self::Approve(args) => Some(args.target()),
+            Self::Rollback(args) => Some(args.target()),
+            Self::History(args) => args.target(),
+            Self::Plan(args) | Self::Preflight(args) => Some(args.target()),
+            Self::Explain(args) => args.target(),
+            Self::Record(args) => args.target(),
+            Self::Init(args) => args.target(),
+            Self::Demo
+            | Self::Validate(_)
+            | Self::Simulate(_)
+            | Self::Backtest(_)
+            | Self::Serve(_)
+            | Self::Schema(_)
+            | Self::Completions(_)
+            | Self::Man
+            | Self::Version
+            | Self::Hidden(_) => None,
+        }
+    }
+
     /// Returns whether it follows a promotion to its end.
     const fn follows(&self) -> bool {
         matches!(self, Self::Promote(_) | Self::Retry(_) | Self::Rollback(_))

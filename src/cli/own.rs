@@ -1,7 +1,6 @@
 //! One promotion at a host of the command's own, beside the load that was asked for.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,8 +10,8 @@ use super::error::Error;
 use super::exit::Exit;
 use super::follow::{self, Ended, Following, OnCancel, OnUnknown};
 use super::output::Printer;
+use super::peer::Peer;
 use super::signals::Signals;
-use crate::host::client;
 use crate::host::paths::Paths;
 use crate::host::protocol::{Answer, Promote, Request};
 use crate::load::{CONNECTIONS_DEFAULT, Load, LoadReport, Running};
@@ -52,12 +51,11 @@ impl OwnRun<'_> {
     /// Starts the host, promotes, tells the result, and ends the host whatever came of it.
     pub(crate) async fn run(self, signals: &mut Signals) -> Result<(Exit, OwnEnd), Error> {
         let Self { printer, app, paths, promote, load, on_unknown, deadline } = self;
-        let target = format!("local/{}", app.name);
+        let name = app.name.clone();
         let host = start(printer, app, paths, signals).await?;
         let following = Following {
             printer,
-            socket: host.socket().to_owned(),
-            target,
+            peer: Peer::Host { socket: host.socket().to_owned(), app: name },
             on_cancel: OnCancel::Abort,
             on_unknown,
             deadline,
@@ -91,7 +89,7 @@ async fn beside(
     let load = match load {
         None => None,
         Some((rps, length)) => {
-            settled(&following.socket, signals).await?;
+            settled(&following.peer, signals).await?;
             Some(begin_load(users, rps, length)?)
         }
     };
@@ -132,10 +130,10 @@ async fn start(
 
 /// Waits until stable is ready, so that load finds somebody. One that is never ready is for the host
 /// to refuse.
-async fn settled(socket: &Path, signals: &mut Signals) -> Result<(), Error> {
+async fn settled(peer: &Peer, signals: &mut Signals) -> Result<(), Error> {
     let until = Instant::now() + SETTLED_MAX;
     while Instant::now() < until {
-        if let Ok(Answer::Status { line }) = client::ask(socket, &Request::Status).await
+        if let Ok(Answer::Status { line }) = peer.ask(&Request::Status).await
             && line.stable_ready[0] > 0
         {
             return Ok(());

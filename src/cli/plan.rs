@@ -1,7 +1,5 @@
 //! `gate plan`: what a promotion would do, before it is done.
 
-use std::path::Path;
-
 use clap::Args;
 use serde::Serialize;
 
@@ -9,8 +7,8 @@ use super::chosen::{self, BUILT_IN, Chosen};
 use super::error::Error;
 use super::exit::Exit;
 use super::output::{Printer, plan as shown};
+use super::peer::Peer;
 use super::target::{Found, Target};
-use crate::host::client;
 use crate::host::protocol::{Answer, PolicyText, Promote, Request};
 use crate::plan::{LOCAL_DEFAULTS, Plan, Release};
 use crate::platform::local::app::App;
@@ -22,12 +20,20 @@ pub(crate) const PLAN_SCHEMA: &str = "gate.plan/v1";
 pub(crate) struct PlanArgs {
     /// What is released: local/NAME or an app file
     pub(crate) target: Target,
-    /// The new version: the name of a release in the app file
-    #[arg(long, value_name = "RELEASE")]
-    pub(crate) release: String,
+    /// The new version: IMAGE or CONTAINER=IMAGE (repeatable) of a Deployment, else the name of a
+    /// release in the app file
+    #[arg(long, value_name = "RELEASE", required = true)]
+    release: Vec<String>,
     /// A policy file, or a shipped policy: canary, blue-green, cautious, seed, all-conditions
     #[arg(long, value_name = "FILE|NAME")]
     pub(crate) policy: Option<String>,
+}
+
+impl PlanArgs {
+    /// Returns the release as a request names it: a Deployment's images with commas between them.
+    pub(crate) fn release(&self) -> String {
+        self.release.join(",")
+    }
 }
 
 /// A plan as programs read it.
@@ -50,11 +56,11 @@ pub(crate) async fn plan(printer: &Printer, args: PlanArgs) -> Result<Exit, Erro
 pub(crate) async fn resolve(printer: &Printer, args: &PlanArgs) -> Result<Plan, Error> {
     let named = chosen::named(printer, args.policy.as_deref())?;
     match args.target.find(printer).await? {
-        Found::Served { socket, app, .. } => {
-            let promote = to_host(printer, &socket, &app, &args.release, named).await?;
-            ask(&socket, &app, promote).await
+        Found::Served { peer, .. } => {
+            let promote = to_peer(printer, &peer, &args.release(), named).await?;
+            ask(&peer, promote).await
         }
-        Found::File { app, .. } => of_file(printer, &app, &args.release, named),
+        Found::File { app, .. } => of_file(printer, &app, &args.release(), named),
     }
 }
 
@@ -105,12 +111,11 @@ pub(crate) fn for_file(
     }
 }
 
-/// Returns the request to a host. Whether the app has a policy of its own only the host knows: it is
+/// Returns the request to a peer. Whether the target has a policy of its own only the peer knows: it is
 /// asked where that matters.
-pub(crate) async fn to_host(
+pub(crate) async fn to_peer(
     printer: &Printer,
-    socket: &Path,
-    app: &str,
+    peer: &Peer,
     release: &str,
     named: Option<Chosen>,
 ) -> Result<Promote, Error> {
@@ -118,7 +123,7 @@ pub(crate) async fn to_host(
     if named.is_none()
         && let Some(own) = chosen::of_working_directory(printer)?
     {
-        let plan = ask(socket, app, promote.clone()).await?;
+        let plan = ask(peer, promote.clone()).await?;
         if plan.policy_source == BUILT_IN {
             promote.policy = Some(own.wire());
         }
@@ -130,11 +135,11 @@ pub(crate) fn request(release: &str, policy: Option<PolicyText>) -> Promote {
     Promote { release: release.to_owned(), policy, by: super::me(), retry: None }
 }
 
-pub(crate) async fn ask(socket: &Path, app: &str, promote: Promote) -> Result<Plan, Error> {
-    match client::ask(socket, &Request::Plan(promote)).await {
+pub(crate) async fn ask(peer: &Peer, promote: Promote) -> Result<Plan, Error> {
+    match peer.ask(&Request::Plan(promote)).await {
         Ok(Answer::Plan { plan }) => Ok(*plan),
         Ok(answer) => Err(super::follow::unexpected(answer)),
-        Err(error) => Err(Error::unreachable(app, error)),
+        Err(error) => Err(peer.unreachable(error)),
     }
 }
 

@@ -40,6 +40,12 @@ pub(crate) struct TrafficArgs {
     rps: Option<f64>,
 }
 
+impl TrafficArgs {
+    pub(crate) const fn target(&mut self) -> &mut Target {
+        &mut self.what.target
+    }
+}
+
 fn rps(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|rps| (0.0..=RPS_MAX).contains(rps));
     number.ok_or_else(|| format!("a number from 0 to {RPS_MAX}"))
@@ -102,6 +108,11 @@ pub(crate) async fn preflight(printer: &Printer, args: TrafficArgs) -> Result<Ex
     let traffic = match (args.rps, &args.what.target) {
         (Some(rps), _) => given(rps),
         (None, Target::File(path)) => measure(printer, read_app(printer, path)?.admin).await?,
+        (None, Target::Deployment { name, .. }) => {
+            return Err(
+                Error::user(format!("the traffic of {name} is not known")).hint("give `--rps N`")
+            );
+        }
         (None, Target::Local(name)) => {
             return Err(Error::user(format!("the traffic of {name} is not known")).hint(
                 "name its app file, so that its running host is measured, or give `--rps N`",

@@ -2,7 +2,7 @@
 //! its own that lives as long.
 
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,10 +14,11 @@ use super::exit::Exit;
 use super::follow::{self, Following, OnCancel, OnUnknown};
 use super::output::Printer;
 use super::own::{self, OwnRun};
+use super::peer::Peer;
 use super::plan::{self, PlanArgs};
 use super::report::About;
 use super::signals::Signals;
-use super::target::{self, Found};
+use super::target::{self, Found, Target};
 use crate::host::protocol::Request;
 use crate::load::DURATION_MAX;
 use crate::platform::local::app::App;
@@ -62,8 +63,14 @@ pub(crate) struct PromoteArgs {
 }
 
 impl PromoteArgs {
+    pub(crate) const fn target(&mut self) -> &mut Target {
+        &mut self.what.target
+    }
+}
+
+impl PromoteArgs {
     pub(crate) fn about(&self) -> About {
-        About { target: self.what.target.to_string(), release: self.what.release.clone() }
+        About { target: self.what.target.to_string(), release: self.what.release() }
     }
 }
 
@@ -109,7 +116,7 @@ fn tell_result(printer: &Printer, args: &PromoteArgs, error: &Error) {
         result,
         error.exit().code(),
         "",
-        &args.what.release,
+        &args.what.release(),
         error.in_one_line(),
         error.hint_text().map(str::to_owned),
     ));
@@ -119,29 +126,23 @@ impl Start<'_> {
     async fn run(&self) -> Result<Exit, Error> {
         let named = chosen::named(self.printer, self.args.what.policy.as_deref())?;
         match self.args.what.target.find(self.printer).await? {
-            Found::Served { socket, app, .. } => self.at_host(socket, app, named).await,
+            Found::Served { peer, .. } => self.at_peer(peer, named).await,
             Found::File { app, path } => self.embedded(*app, &path, named).await,
         }
     }
 
-    async fn at_host(
-        &self,
-        socket: PathBuf,
-        app: String,
-        named: Option<Chosen>,
-    ) -> Result<Exit, Error> {
+    async fn at_peer(&self, peer: Peer, named: Option<Chosen>) -> Result<Exit, Error> {
         if self.args.load.is_some() {
             return Err(Error::user("`--load` needs an app file that no gate serves yet")
                 .hint("`gate load URL --rps N --duration TIME` sends load to a running app"));
         }
-        let release = &self.args.what.release;
-        let mut promote = plan::to_host(self.printer, &socket, &app, release, named).await?;
+        let release = &self.args.what.release();
+        let mut promote = plan::to_peer(self.printer, &peer, release, named).await?;
         promote.retry.clone_from(&self.args.retry);
         let mut signals = Signals::listen()?;
         let following = Following {
             printer: self.printer,
-            socket,
-            target: format!("local/{app}"),
+            peer,
             on_cancel: self.args.on_cancel,
             on_unknown: self.on_unknown(),
             deadline: self.deadline,
@@ -157,7 +158,7 @@ impl Start<'_> {
                 .hint(format!("start one with `gate serve {}`", path.display())));
         }
         // Everything that the user can have got wrong is said before a process is started.
-        let release = &self.args.what.release;
+        let release = &self.args.what.release();
         let plan = plan::of_file(self.printer, &app, release, named.clone())?;
         let own = plan::for_file(self.printer, &app, named)?;
         let mut promote = plan::request(release, own.as_ref().map(Chosen::wire));

@@ -29,6 +29,12 @@ pub(crate) struct RecordArgs {
     out: PathBuf,
 }
 
+impl RecordArgs {
+    pub(crate) const fn target(&mut self) -> Option<&mut Target> {
+        self.target.as_mut()
+    }
+}
+
 /// What was written.
 #[derive(Debug, Serialize)]
 struct Recorded<'a> {

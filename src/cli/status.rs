@@ -1,6 +1,5 @@
 //! `gate status`: where it stands, what it waits for, until when, and why.
 
-use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,10 +11,10 @@ use super::follow::{self, Following, OnCancel, OnUnknown};
 use super::output::Printer;
 use super::output::board::Board;
 use super::output::live::{Live, width};
+use super::peer::Peer;
 use super::signals::Signals;
 use super::target::{self, Target};
 use crate::clock::{Clock as _, SystemClock};
-use crate::host::client;
 use crate::host::protocol::{Answer, Request};
 use crate::published::StatusLine;
 
@@ -34,6 +33,12 @@ pub(crate) struct StatusArgs {
     wait: bool,
 }
 
+impl StatusArgs {
+    pub(crate) const fn target(&mut self) -> Option<&mut Target> {
+        self.target.as_mut()
+    }
+}
+
 pub(crate) async fn status(
     printer: &Printer,
     timeout: Option<Duration>,
@@ -44,9 +49,9 @@ pub(crate) async fn status(
         Some(target) => target,
         None => target::only_one(&target::paths()?)?,
     };
-    let (socket, app, line) = target.served(printer).await?;
+    let (peer, line) = target.served(printer).await?;
     if args.wait && line.promotion.is_some() {
-        return wait(printer, deadline, &socket, &app).await;
+        return wait(printer, deadline, peer).await;
     }
     if args.wait {
         // It has ended already: its exit code is the answer.
@@ -54,7 +59,7 @@ pub(crate) async fn status(
         return Ok(line.last.map_or(Exit::Done, |last| Exit::of_result(last.result)));
     }
     if args.watch {
-        return watch(printer, deadline, &socket, &app, line).await;
+        return watch(printer, deadline, &peer, line).await;
     }
     show(printer, line);
     Ok(Exit::Done)
@@ -73,14 +78,12 @@ fn show(printer: &Printer, line: StatusLine) {
 async fn wait(
     printer: &Printer,
     deadline: Option<(Instant, Duration)>,
-    socket: &Path,
-    app: &str,
+    peer: Peer,
 ) -> Result<Exit, Error> {
     let mut signals = Signals::listen()?;
     let following = Following {
         printer,
-        socket: socket.to_owned(),
-        target: format!("local/{app}"),
+        peer,
         on_cancel: OnCancel::Detach,
         on_unknown: OnUnknown::Hold,
         deadline: None,
@@ -102,8 +105,7 @@ async fn wait(
 async fn watch(
     printer: &Printer,
     deadline: Option<(Instant, Duration)>,
-    socket: &Path,
-    app: &str,
+    peer: &Peer,
     mut line: StatusLine,
 ) -> Result<Exit, Error> {
     let mut signals = Signals::listen()?;
@@ -127,10 +129,10 @@ async fn watch(
         if deadline.is_some_and(|(at, _)| at <= Instant::now()) {
             return Ok(Exit::Done);
         }
-        line = match client::ask(socket, &Request::Status).await {
+        line = match peer.ask(&Request::Status).await {
             Ok(Answer::Status { line }) => *line,
             Ok(answer) => return Err(follow::unexpected(answer)),
-            Err(error) => return Err(Error::unreachable(app, error)),
+            Err(error) => return Err(peer.unreachable(error)),
         };
     }
 }

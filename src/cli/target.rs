@@ -1,4 +1,4 @@
-//! What is released: `local/NAME`, or the path of an app file.
+//! What is released: `deployment/NAME`, `local/NAME`, or the path of an app file.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,15 +6,20 @@ use std::str::FromStr;
 
 use super::error::Error;
 use super::output::Printer;
-use crate::host::client::{self, ClientError};
+use super::peer::Peer;
+use crate::cluster::Cluster;
+use crate::host::client::ClientError;
 use crate::host::paths::Paths;
 use crate::host::protocol::{Answer, Request};
+use crate::platform::kubernetes::Where;
 use crate::platform::local::app::{self, App};
 use crate::policy::FILE_BYTES_MAX;
 use crate::published::StatusLine;
 
 /// The longest DNS label.
 const NAME_BYTES_MAX: usize = 63;
+/// The longest DNS subdomain.
+const OBJECT_NAME_BYTES_MAX: usize = 253;
 
 /// A target as it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,13 +28,15 @@ pub(crate) enum Target {
     Local(String),
     /// An app file.
     File(PathBuf),
+    /// A Deployment, and the cluster that it is in.
+    Deployment { name: String, place: Where },
 }
 
 /// A target as it is found.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// A host serves it, and answered.
-    Served { socket: PathBuf, app: String, status: Box<StatusLine> },
+    /// Somebody takes requests for it.
+    Served { peer: Peer },
     /// Nobody serves it yet; here is how.
     File { app: Box<App>, path: PathBuf },
 }
@@ -47,12 +54,16 @@ impl FromStr for Target {
             Some(("local", name)) => Err(format!(
                 "`{name}` is not the name of an app: lower-case letters, digits and `-`"
             )),
-            Some(("deployment" | "deploy", _)) => {
-                Err("this gate has no Kubernetes platform yet: name `local/NAME` or an app file"
-                    .into())
+            Some(("deployment" | "deploy" | "deployments", name)) if is_object_name(name) => {
+                Ok(Self::Deployment { name: name.to_owned(), place: Where::default() })
+            }
+            Some(("deployment" | "deploy" | "deployments", name)) => {
+                Err(format!("`{name}` is not the name of a Deployment"))
             }
             Some(_) if Path::new(written).is_file() => as_file(),
-            Some(_) | None => Err("a target is `local/NAME` or the path of an app file".into()),
+            Some(_) | None => {
+                Err("a target is `deployment/NAME`, `local/NAME` or the path of an app file".into())
+            }
         }
     }
 }
@@ -62,8 +73,15 @@ impl fmt::Display for Target {
         match self {
             Self::Local(name) => write!(f, "local/{name}"),
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::Deployment { name, .. } => write!(f, "deployment/{name}"),
         }
     }
+}
+
+/// Returns whether it is a DNS subdomain, as Kubernetes wants a Deployment's name.
+fn is_object_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+    (1..=OBJECT_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain)
 }
 
 fn is_name(name: &str) -> bool {
@@ -72,55 +90,79 @@ fn is_name(name: &str) -> bool {
 }
 
 impl Target {
-    /// Looks who serves it.
+    /// Says in which cluster a Deployment is.
+    ///
+    /// # Errors
+    /// A local target is in none.
+    pub(crate) fn put(&mut self, given: &Where) -> Result<(), Error> {
+        match self {
+            Self::Deployment { place, .. } => place.clone_from(given),
+            Self::Local(_) | Self::File(_) if *given == Where::default() => {}
+            Self::Local(_) | Self::File(_) => {
+                return Err(Error::user(format!("{self} is in no cluster"))
+                    .hint("-n/--namespace, --context and --kubeconfig are of `deployment/NAME`"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks who serves it. A cluster is not asked.
     ///
     /// # Errors
     /// The app file is wrong, or the host of `local/NAME` does not answer.
     pub(crate) async fn find(&self, printer: &Printer) -> Result<Found, Error> {
         let paths = paths()?;
         match self {
+            Self::Deployment { name, place } => {
+                let peer = Peer::Cluster(Cluster::new(place.clone(), name.clone()));
+                Ok(Found::Served { peer })
+            }
             Self::Local(name) => {
-                let socket = paths.socket(name);
-                match status(&socket).await {
-                    Ok(Some(status)) => {
-                        Ok(Found::Served { socket, app: name.clone(), status: Box::new(status) })
-                    }
-                    Ok(None) => Err(Error::internal(format!("{name} gave no status"))),
-                    Err(error) => Err(Error::unreachable(name, error)),
-                }
+                let peer = Peer::Host { socket: paths.socket(name), app: name.clone() };
+                status(&peer).await.map_err(|error| peer.unreachable(error))?;
+                Ok(Found::Served { peer })
             }
             Self::File(path) => {
                 let app = read_app(printer, path)?;
-                let socket = paths.socket(&app.name);
-                match status(&socket).await {
-                    Ok(Some(status)) => {
+                let peer = Peer::Host { socket: paths.socket(&app.name), app: app.name.clone() };
+                match status(&peer).await {
+                    Ok(_) => {
                         printer.say(&format!("a host serves {} already: asking it", app.name));
-                        Ok(Found::Served { socket, app: app.name, status: Box::new(status) })
+                        Ok(Found::Served { peer })
                     }
-                    Ok(None) => Err(Error::internal(format!("{} gave no status", app.name))),
                     Err(ClientError::NobodyThere { .. }) => {
                         Ok(Found::File { app: Box::new(app), path: path.clone() })
                     }
-                    Err(error) => Err(Error::unreachable(&app.name, error)),
+                    Err(error) => Err(peer.unreachable(error)),
                 }
             }
         }
     }
 
-    /// Returns the socket of the host that serves it, and the app's name.
+    /// Returns who takes requests for it.
     ///
     /// # Errors
     /// Nobody serves it.
-    pub(crate) async fn served(
-        &self,
-        printer: &Printer,
-    ) -> Result<(PathBuf, String, StatusLine), Error> {
+    pub(crate) async fn peer(&self, printer: &Printer) -> Result<Peer, Error> {
         match self.find(printer).await? {
-            Found::Served { socket, app, status } => Ok((socket, app, *status)),
+            Found::Served { peer } => Ok(peer),
             Found::File { app, path } => {
                 Err(Error::new(super::Exit::Unreachable, format!("no gate serves {}", app.name))
                     .hint(format!("start it with `gate serve {}`", path.display())))
             }
+        }
+    }
+
+    /// Returns who takes requests for it, and where it stands.
+    ///
+    /// # Errors
+    /// Nobody serves it.
+    pub(crate) async fn served(&self, printer: &Printer) -> Result<(Peer, StatusLine), Error> {
+        let peer = self.peer(printer).await?;
+        match peer.ask(&Request::Status).await {
+            Ok(Answer::Status { line }) => Ok((peer, *line)),
+            Ok(answer) => Err(super::follow::unexpected(answer)),
+            Err(error) => Err(peer.unreachable(error)),
         }
     }
 
@@ -132,6 +174,7 @@ impl Target {
         match self {
             Self::Local(name) => Ok(name.clone()),
             Self::File(path) => Ok(read_app(printer, path)?.name),
+            Self::Deployment { name, .. } => Ok(name.clone()),
         }
     }
 }
@@ -164,11 +207,8 @@ fn known(paths: &Paths) -> Vec<String> {
     names
 }
 
-async fn status(socket: &Path) -> Result<Option<StatusLine>, ClientError> {
-    match client::ask(socket, &Request::Status).await? {
-        Answer::Status { line } => Ok(Some(*line)),
-        _ => Ok(None),
-    }
+async fn status(peer: &Peer) -> Result<(), ClientError> {
+    peer.ask(&Request::Status).await.map(|_| ())
 }
 
 /// Reads an app file and says what is odd about it.
@@ -201,7 +241,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::Target;
+    use super::{Target, Where};
 
     #[track_caller]
     fn check(written: &str, expected: Result<Target, &str>) {
@@ -220,7 +260,9 @@ mod tests {
         check("local/", Err("not the name of an app"));
         check("local/../etc", Err("not the name of an app"));
         check("local/A", Err("not the name of an app"));
-        check("deployment/web", Err("no Kubernetes platform yet"));
+        let name = "web".to_owned();
+        check("deployment/web", Ok(Target::Deployment { name, place: Where::default() }));
+        check("deployment/Web", Err("not the name of a Deployment"));
         check("checkout", Err("a target is"));
         check("no/such/file", Err("a target is"));
     }

@@ -328,7 +328,7 @@ impl Shared {
 }
 
 /// Returns a name that sorts by time and is unlike any other.
-fn new_id(now: chrono::DateTime<chrono::Utc>) -> String {
+pub(crate) fn new_id(now: chrono::DateTime<chrono::Utc>) -> String {
     let mut random = [0; 3];
     // Without randomness the time alone has to do.
     let _ = getrandom::fill(&mut random);

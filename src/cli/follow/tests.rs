@@ -122,8 +122,7 @@ async fn following(
     let (fake, printer) = (FakeHost::new(), printer());
     let mut how = Following {
         printer: &printer,
-        socket: fake.socket(),
-        target: "local/checkout".into(),
+        peer: Peer::Host { socket: fake.socket(), app: "checkout".into() },
         on_cancel: OnCancel::Abort,
         on_unknown: OnUnknown::Hold,
         deadline: None,
@@ -289,8 +288,7 @@ async fn nobody_there_is_told_at_once() {
     let printer = printer();
     let how = Following {
         printer: &printer,
-        socket: folder.path().join("socket"),
-        target: "local/checkout".into(),
+        peer: Peer::Host { socket: folder.path().join("socket"), app: "checkout".into() },
         on_cancel: OnCancel::Abort,
         on_unknown: OnUnknown::Hold,
         deadline: None,
