@@ -54,7 +54,9 @@ pub struct Kubernetes {
 #[derive(Clone, Copy, Debug)]
 struct Memory {
     asked: Share,
-    /// When the share was last seen to be more than 0.
+    /// The share was seen to be more than 0, or could not be told, since it was last seen at 0.
+    served: bool,
+    /// When it was seen at 0 after that: no request was given to the candidate later.
     last_served: Option<DateTime<Utc>>,
 }
 
@@ -89,7 +91,7 @@ impl Kubernetes {
         settings: Settings,
         clock: SystemClock,
     ) -> Self {
-        let memory = Memory { asked: settings.asked, last_served: None };
+        let memory = Memory { asked: settings.asked, served: false, last_served: None };
         let (settings, memory) = (Arc::new(settings), Arc::new(Mutex::new(memory)));
         Self { access, watched, plan, settings, clock, memory }
     }
@@ -149,7 +151,7 @@ impl Kubernetes {
     fn world(&self, seen: &Snapshot, now: DateTime<Utc>) -> World {
         let Settings { revision, router, .. } = &*self.settings;
         let stable = match &seen.target {
-            Some(target) => workload::stable(target, &self.plan.stable.hash),
+            Some(target) => workload::stable(target, &self.plan.release.hash),
             None => gone(),
         };
         let hash = &self.plan.release.hash;
@@ -178,9 +180,11 @@ impl Kubernetes {
     /// Requests went to the candidate until its share was seen at 0.
     fn note_share(&self, share: Option<Share>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if share.is_none_or(|share| !share.is_zero()) && memory.asked.is_zero() {
+        let serves = share.is_none_or(|share| !share.is_zero());
+        if memory.served && !serves {
             memory.last_served = Some(now);
         }
+        memory.served = serves;
         memory.last_served
     }
 

@@ -9,14 +9,14 @@ use super::{candidate, names, template};
 use crate::rollout::{Trouble, Workload};
 use crate::share::Share;
 
-/// Returns stable. Its revision is that of the template in its spec; while it takes another, it is
+/// Returns stable. Its revision is that of the template in its spec; while it takes the release, it is
 /// not complete before every copy is of that one.
 #[must_use]
-pub fn stable(target: &DynamicObject, old_hash: &str) -> Workload {
+pub fn stable(target: &DynamicObject, release_hash: &str) -> Workload {
     let rollout = Rollout::of(target);
     let template = target.data.pointer("/spec/template");
     let revision = template.map(template::hash).unwrap_or_default();
-    let ready = if revision == old_hash || rollout.complete() {
+    let ready = if revision != release_hash || rollout.complete() {
         rollout.available
     } else {
         rollout.available.min(rollout.updated).min(rollout.wanted.saturating_sub(1))
