@@ -81,23 +81,23 @@ impl Target {
         match self {
             Self::Local(name) => {
                 let socket = paths.socket(name);
-                match status(&socket).await {
-                    Ok(Some(status)) => {
-                        Ok(Found::Served { socket, app: name.clone(), status: Box::new(status) })
+                match client::ask(&socket, &Request::Status).await {
+                    Ok(answer) => {
+                        let status = status(answer)?;
+                        Ok(Found::Served { socket, app: name.clone(), status })
                     }
-                    Ok(None) => Err(Error::internal(format!("{name} gave no status"))),
                     Err(error) => Err(Error::unreachable(name, error)),
                 }
             }
             Self::File(path) => {
                 let app = read_app(printer, path)?;
                 let socket = paths.socket(&app.name);
-                match status(&socket).await {
-                    Ok(Some(status)) => {
+                match client::ask(&socket, &Request::Status).await {
+                    Ok(answer) => {
+                        let status = status(answer)?;
                         printer.say(&format!("a host serves {} already: asking it", app.name));
-                        Ok(Found::Served { socket, app: app.name, status: Box::new(status) })
+                        Ok(Found::Served { socket, app: app.name, status })
                     }
-                    Ok(None) => Err(Error::internal(format!("{} gave no status", app.name))),
                     Err(ClientError::NobodyThere { .. }) => {
                         Ok(Found::File { app: Box::new(app), path: path.clone() })
                     }
@@ -164,10 +164,10 @@ fn known(paths: &Paths) -> Vec<String> {
     names
 }
 
-async fn status(socket: &Path) -> Result<Option<StatusLine>, ClientError> {
-    match client::ask(socket, &Request::Status).await? {
-        Answer::Status { line } => Ok(Some(*line)),
-        _ => Ok(None),
+fn status(answer: Answer) -> Result<Box<StatusLine>, Error> {
+    match answer {
+        Answer::Status { line } => Ok(line),
+        answer => Err(super::follow::unexpected(answer)),
     }
 }
 
