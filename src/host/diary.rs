@@ -140,4 +140,7 @@ async fn heard(wishes: &mut mpsc::Receiver<Wish>, inbox: &mut VecDeque<Wish>) {
 }
 
 #[cfg(test)]
+pub(super) mod ground;
+
+#[cfg(test)]
 mod tests;

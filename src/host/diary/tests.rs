@@ -1,24 +1,14 @@
 //! Who asks while the disk is slow.
 
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
 
+use super::ground::{plan, world};
 use super::*;
 use crate::engine::{Promotion, Seams};
 use crate::history::journal::APPEND_LIMIT;
-use crate::plan::{LOCAL_DEFAULTS, Plan, Release};
-use crate::platform::simulated::{Behaviour, EPOCH, Script, Simulated};
-use crate::policy;
+use crate::platform::simulated::{Behaviour, EPOCH};
 use crate::rollout::{Outcome, ResultWord};
 use crate::share::Share;
-
-const POLICY: &str = "
-deployment:
-  strategy: canary
-  stages: [{ share: 5%, hold: 60s }, { share: 100%, hold: 60s }]
-  evidence: { judge: threshold, interval: 5s, min_requests: 10 }
-  auto_rollback: { conditions: [error_rate > 5%] }
-";
 
 /// A disk on which one line, the first that holds these words, is stuck until it is freed.
 struct Stuck {
@@ -48,33 +38,6 @@ fn stuck_at(words: &'static str) -> (Journal<Record>, Stuck) {
     (journal, Stuck { written, reached, free })
 }
 
-fn plan() -> Plan {
-    let policy = policy::read(Path::new("policy.yaml"), POLICY.as_bytes()).unwrap().value;
-    let release =
-        |name: &str| Release { name: name.into(), hash: name.into(), irreversible: false };
-    Plan::new(
-        &policy,
-        "test",
-        "local/shop",
-        release("v1"),
-        release("v2"),
-        LOCAL_DEFAULTS,
-    )
-}
-
-fn world(plan: &Plan) -> Simulated {
-    Simulated::new(Script {
-        stable: "v1".into(),
-        release: "v2".into(),
-        requests_per_s: 200.0,
-        bounds_ms: plan.judge.bounds_ms.clone(),
-        stable_does: Behaviour::GOOD,
-        candidate_does: Behaviour::GOOD,
-        ready_after: Some(Duration::from_secs(3)),
-        adopted_after: Duration::from_secs(2),
-    })
-}
-
 fn abort() -> (Wish, oneshot::Receiver<()>) {
     let ask = Ask { at: EPOCH, by: "ada".into(), reason: None };
     let (heard, hears) = oneshot::channel();
@@ -86,7 +49,7 @@ fn abort() -> (Wish, oneshot::Receiver<()>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abort_is_heard_while_the_disk_holds_a_record_of_the_way_forward() {
     let plan = plan();
-    let world = world(&plan);
+    let world = world(Behaviour::GOOD);
     let (journal, disk) = stuck_at(r#""effects":[{"set_share":{"share":1.0}}]"#);
     let (mut diary, wishes) = Diary::over(journal, Asks::default());
     let started =
