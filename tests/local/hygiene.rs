@@ -4,10 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use gate::platform::local::process::old_logs::OLD_LOGS_MAX;
 use rustix::process::Signal;
 
 use crate::ends::assert_ended;
-use crate::poll::within;
+use crate::poll::{until, within};
 use crate::processes;
 use crate::site::{PROMOTION_MAX, QUICK, Ran, SOON, Site};
 
@@ -122,6 +123,37 @@ fn an_embedded_run_promotes_under_its_own_load_and_leaves_nothing_behind() {
     let mut left: Vec<_> = left.map(|entry| entry.file_name().into_string().unwrap()).collect();
     left.sort();
     assert_eq!(left, ["history", "lock", "logs"]);
+}
+
+#[test]
+fn the_logs_of_those_that_have_ended_are_not_kept_for_ever() {
+    let site = Site::new();
+    let logs = site.state().join("logs");
+    std::fs::create_dir_all(&logs).unwrap();
+    for number in 0..OLD_LOGS_MAX + 9 {
+        std::fs::write(logs.join(format!("old-{number}.log")), "once upon a time").unwrap();
+    }
+    let of_old = |name: &str| name.starts_with("old-");
+    let names = || {
+        let found = std::fs::read_dir(&logs).unwrap().flatten();
+        found.map(|entry| entry.file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    let _host = site.serve();
+    let old = || names().iter().filter(|name| of_old(name)).count();
+    until("no more old logs than are kept", SOON, || (old() == OLD_LOGS_MAX).then_some(()));
+    assert_ended(
+        &site.run("promote local/shop --release never-ready --output json"),
+        3,
+        "rolled_back",
+        "",
+    );
+    // The candidate's is the newest, and takes the place of the oldest.
+    until("its log among them", SOON, || (old() == OLD_LOGS_MAX - 1).then_some(()));
+    let own: Vec<String> = names().into_iter().filter(|name| !of_old(name)).collect();
+    assert_eq!(own.len(), 2, "{own:?}");
+    for release in ["v1-", "never-ready-"] {
+        assert!(own.iter().any(|name| name.starts_with(release)), "{own:?}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 
 use super::app::ReleaseSpec;
+use super::process::old_logs::{self, OLD_LOGS_BYTES_MAX, OLD_LOGS_MAX};
 use super::proxy::{Grace, Proxy};
 use super::revision::Revision;
 use super::roster::Roster;
@@ -89,6 +90,21 @@ impl Local {
             });
             local.proxy().forget(&instance);
             local.inner.changed.notify_one();
+            local.prune_logs();
+        });
+    }
+
+    /// Removes the oldest logs of what has ended; never those of what is here.
+    pub(super) fn prune_logs(&self) {
+        let folder = self.inner.home.logs();
+        let local = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let in_use: Vec<String> = {
+                let roster = local.roster();
+                roster.all().map(|revision| revision.instance().to_owned()).collect()
+            };
+            // A log too many is no reason to fail, and the next end tries again.
+            let _ = old_logs::prune(&folder, &in_use, OLD_LOGS_MAX, OLD_LOGS_BYTES_MAX);
         });
     }
 

@@ -61,6 +61,11 @@ impl Roster {
         }
     }
 
+    /// Everybody who is here, in whatever part.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Revision> {
+        std::iter::once(&self.stable).chain(&self.candidate).chain(&self.retiring)
+    }
+
     pub(super) fn routes(&self) -> Routes {
         let candidate = self.candidate.as_ref().filter(|candidate| !candidate.ending);
         Routes {
