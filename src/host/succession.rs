@@ -12,7 +12,6 @@ use tokio::sync::watch;
 use super::Shared;
 use super::diary::{Diary, Wishes};
 use super::running::{Run, Running, engine};
-use super::settle;
 use crate::clock::Clock as _;
 use crate::engine::Promotion;
 use crate::history::{Folded, History as _, Record, Urgency, journal};
@@ -163,7 +162,7 @@ impl Shared {
         }
         let stored = self.local.stored();
         let release = &folded.plan.release;
-        let Some(spec) = settle::how_it_starts(&stored, self.local.app(), release) else {
+        let Some(spec) = stored.how_it_starts(self.local.app(), release) else {
             alarms.push(format!("promotion {id}: nobody knows how its release is started"));
             self.local.share_to_zero();
             self.local.note_promotion(None);

@@ -87,6 +87,22 @@ impl Roster {
         self.retiring.push(old);
     }
 
+    /// Takes back what still finishes its work, if it can go on.
+    pub(super) fn call_back(&mut self, hash: &str) -> Option<Revision> {
+        let goes_on = |revision: &mut Revision| revision.hash() == hash && revision.called_back();
+        let at = self.retiring.iter_mut().position(goes_on)?;
+        Some(self.retiring.remove(at))
+    }
+
+    /// What was adopted is the candidate again, and gets nothing that stable can serve.
+    pub(super) fn restore(&mut self, stable: Revision) {
+        let adopted = std::mem::replace(&mut self.stable, stable);
+        self.share = Share::ZERO;
+        self.passed.retain(|past| past.release.hash != self.stable.hash());
+        // One that is there already could only be one that ends: that goes on.
+        self.retiring.extend(self.candidate.replace(adopted));
+    }
+
     pub(super) fn condemn(&mut self, bad: Quarantined) {
         stored::remember_bad(&mut self.quarantine, bad);
     }
