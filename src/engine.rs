@@ -2,7 +2,8 @@
 //!
 //! Two rules of order live here.
 //! * *Forward*, a decision is on disk before its effects are asked for; if it can't be written,
-//!   nothing is done, and the next turn tries again (a deadline still leads back).
+//!   nothing is done, and the next turn tries again (a deadline still leads back). Somebody who asks
+//!   meanwhile is heard at once.
 //! * *On the way back* recording is tried first, for at most
 //!   [`WAY_BACK_LIMIT`](crate::history::WAY_BACK_LIMIT), then the effects are asked for whatever
 //!   became of it; what evidence said is written after.

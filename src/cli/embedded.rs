@@ -8,10 +8,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::error::Error;
-use super::exit::Exit;
 use super::output::Printer;
 use crate::host::paths::Paths;
-use crate::host::{Host, HostError, Options};
+use crate::host::{Host, Options};
 use crate::platform::local::app::App;
 
 /// A host that lives as long as this command.
@@ -98,12 +97,7 @@ pub(crate) async fn serve(
 async fn begin(printer: &Printer, app: App, paths: Paths, embedded: bool) -> Result<Host, Error> {
     let gate = std::env::current_exe()
         .map_err(|error| Error::internal("can't find this binary").caused_by(error))?;
-    let host = Host::start(app, Options { paths, gate, embedded }).await.map_err(told)?;
+    let host = Host::start(app, Options { paths, gate, embedded }).await.map_err(Error::said)?;
     host.alarms().iter().for_each(|alarm| printer.complain(&format!("warning: {alarm}")));
     Ok(host)
-}
-
-fn told(error: HostError) -> Error {
-    let HostError { exit_code, message, hint } = error;
-    Error::new(Exit::of_code(exit_code), message).maybe_hint(hint)
 }

@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 
 use super::Exit;
 use super::output::{Printer, style};
+use crate::host::HostError;
 use crate::host::client::ClientError;
 use crate::policy::diagnostic::Report;
 
@@ -51,10 +52,19 @@ impl Error {
 
     /// The host could not be asked.
     pub(crate) fn unreachable(app: &str, source: ClientError) -> Self {
+        if let ClientError::NotAllowed { owner, .. } = source {
+            return Self::said(HostError::of_another(app, owner)).caused_by(source);
+        }
         let nobody = matches!(source, ClientError::NobodyThere { .. });
         let what = if nobody { "no gate serves" } else { "can't talk to the gate that serves" };
         let error = Self::new(Exit::Unreachable, format!("{what} {app}")).caused_by(source);
         if nobody { error.hint("start it with `gate serve APP.yaml`") } else { error }
+    }
+
+    /// What the host can't do, or won't.
+    pub(crate) fn said(what: HostError) -> Self {
+        let HostError { exit_code, message, hint } = what;
+        Self::new(Exit::of_code(exit_code), message).maybe_hint(hint)
     }
 
     pub(crate) fn caused_by(

@@ -119,16 +119,18 @@ impl Target {
             }
             Self::Local(name) => {
                 let peer = Peer::Host { socket: paths.socket(name), app: name.clone() };
-                status(&peer).await.map_err(|error| peer.unreachable(error))?;
-                Ok(Found::Served { peer })
+                match peer.ask(&Request::Status).await {
+                    Ok(answer) => served(peer, answer),
+                    Err(error) => Err(peer.unreachable(error)),
+                }
             }
             Self::File(path) => {
                 let app = read_app(printer, path)?;
                 let peer = Peer::Host { socket: paths.socket(&app.name), app: app.name.clone() };
-                match status(&peer).await {
-                    Ok(_) => {
+                match peer.ask(&Request::Status).await {
+                    Ok(answer) => {
                         printer.say(&format!("a host serves {} already: asking it", app.name));
-                        Ok(Found::Served { peer })
+                        served(peer, answer)
                     }
                     Err(ClientError::NobodyThere { .. }) => {
                         Ok(Found::File { app: Box::new(app), path: path.clone() })
@@ -207,8 +209,12 @@ fn known(paths: &Paths) -> Vec<String> {
     names
 }
 
-async fn status(peer: &Peer) -> Result<(), ClientError> {
-    peer.ask(&Request::Status).await.map(|_| ())
+/// Returns a peer that has answered as one does that may be asked.
+fn served(peer: Peer, answer: Answer) -> Result<Found, Error> {
+    match answer {
+        Answer::Status { .. } => Ok(Found::Served { peer }),
+        answer => Err(super::follow::unexpected(answer)),
+    }
 }
 
 /// Reads an app file and says what is odd about it.

@@ -49,7 +49,8 @@ pub enum AskedFor {
 /// How much may hang on a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
-    /// It must be on disk before anything is done.
+    /// It must be on disk before anything is done. A history gives up waiting for the disk once
+    /// somebody asks for something: nobody waits behind a slow disk to be heard.
     First,
     /// On the way back: one attempt within [`WAY_BACK_LIMIT`]; what fails or is late is written after.
     WayBack,

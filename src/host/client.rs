@@ -24,6 +24,14 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
+    #[error("nobody but its user may reach {}", path.display())]
+    NotAllowed {
+        path: PathBuf,
+        /// The numeric id of the user whom what is in the way belongs to.
+        owner: Option<u32>,
+        #[source]
+        source: io::Error,
+    },
     #[error("the host hung up before it had answered")]
     HungUp,
     #[error("the host's answer can't be read")]
@@ -36,11 +44,10 @@ impl Conversation {
     /// Asks the host at a socket.
     ///
     /// # Errors
-    /// Nobody listens there, or it hangs up.
+    /// Nobody listens there, it is another user's, or it hangs up.
     pub async fn begin(socket: &Path, request: &Request) -> Result<Self, ClientError> {
-        let stream = super::socket::connect(socket)
-            .await
-            .map_err(|source| ClientError::NobodyThere { path: socket.to_owned(), source })?;
+        let stream =
+            super::socket::connect(socket).await.map_err(|source| not_reached(socket, source))?;
         let (read, mut write) = stream.into_split();
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
@@ -66,10 +73,27 @@ impl Conversation {
     }
 }
 
+fn not_reached(socket: &Path, source: io::Error) -> ClientError {
+    let path = socket.to_owned();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            ClientError::NotAllowed { path, owner: owner_of(socket), source }
+        }
+        _other => ClientError::NobodyThere { path, source },
+    }
+}
+
+/// Returns whose the path is, or the nearest folder above it that can be seen: one that lets nobody
+/// in hides what is in it.
+fn owner_of(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    path.ancestors().find_map(|path| Some(std::fs::metadata(path).ok()?.uid()))
+}
+
 /// Asks, and returns the first answer.
 ///
 /// # Errors
-/// Nobody listens there, or it hangs up.
+/// Nobody listens there, it is another user's, or it hangs up.
 pub async fn ask(socket: &Path, request: &Request) -> Result<Answer, ClientError> {
     Conversation::begin(socket, request).await?.next().await?.ok_or(ClientError::HungUp)
 }

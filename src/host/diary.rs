@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::history::journal::{self, Appended, Journal, JournalError, Repair};
 use crate::history::{
@@ -44,8 +45,34 @@ impl Diary {
         let (journal, entries, repair) = Journal::open(&file(folder, id))?;
         let folded = fold_entries(&entries);
         let asks = folded.as_ref().map(|folded| folded.asks.clone()).unwrap_or_default();
+        let (diary, sender) = Self::over(journal, asks);
+        Ok((diary, sender, folded, repair))
+    }
+
+    fn over(journal: Journal<Record>, asks: Asks) -> (Self, Wishes) {
         let (sender, wishes) = mpsc::channel(ASKS_MAX);
-        Ok((Self { journal, asks, wishes, inbox: VecDeque::new() }, sender, folded, repair))
+        (Self { journal, asks, wishes, inbox: VecDeque::new() }, sender)
+    }
+
+    /// A slow disk holds the way forward up, but nobody who asks: from then on a record has as long
+    /// as on the way back. What is late then stays in the queue and is written once, as ever; the
+    /// engine has done nothing, and decides again with the ask heard.
+    async fn record_first(
+        &mut self,
+        at: DateTime<Utc>,
+        record: &Record,
+    ) -> Result<(), HistoryError> {
+        let Self { journal, wishes, inbox, .. } = self;
+        let mut appended = std::pin::pin!(journal.append(at, record));
+        let done = tokio::select! {
+            biased;
+            done = &mut appended => done,
+            () = heard(wishes, inbox) => match timeout(WAY_BACK_LIMIT, appended).await {
+                Ok(done) => done,
+                Err(_) => Err(JournalError::Late("somebody asks, and it has taken long".into())),
+            },
+        };
+        done.map_err(|error| HistoryError { what: error.to_string() })
     }
 }
 
@@ -72,7 +99,7 @@ impl History for Diary {
     ) -> Result<(), HistoryError> {
         let error = |error: &dyn std::fmt::Display| HistoryError { what: error.to_string() };
         match urgency {
-            Urgency::First => self.journal.append(at, &record).await.map_err(|e| error(&e)),
+            Urgency::First => self.record_first(at, &record).await,
             Urgency::WayBack => {
                 match self.journal.append_within(at, &record, WAY_BACK_LIMIT).await {
                     Ok(Appended::Durable) => Ok(()),
@@ -98,9 +125,22 @@ impl History for Diary {
     }
 
     async fn asked(&mut self) {
-        match self.wishes.recv().await {
-            Some(wish) => self.inbox.push_back(wish),
+        heard(&mut self.wishes, &mut self.inbox).await;
+    }
+}
+
+/// Returns once somebody has asked for something that the engine does not know yet.
+async fn heard(wishes: &mut mpsc::Receiver<Wish>, inbox: &mut VecDeque<Wish>) {
+    if inbox.is_empty() {
+        match wishes.recv().await {
+            Some(wish) => inbox.push_back(wish),
             None => std::future::pending().await,
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod ground;
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,20 @@ pub struct HostError {
     pub hint: Option<String>,
 }
 
+impl HostError {
+    /// A host listens to the user who runs it, and to root.
+    #[must_use]
+    pub fn of_another(app: &str, owner: Option<u32>) -> Self {
+        let whose = owner.map_or_else(|| "another user".into(), |uid| format!("user {uid}"));
+        let sudo = owner.map_or_else(|| "sudo".into(), |uid| format!("sudo -u '#{uid}'"));
+        Self {
+            exit_code: 7,
+            message: format!("the host of {app} is {whose}'s: only that user and root may ask it"),
+            hint: Some(format!("ask it as that user, such as `{sudo} gate status local/{app}`")),
+        }
+    }
+}
+
 pub(super) fn cannot_make(path: &Path, error: &std::io::Error) -> HostError {
     HostError {
         exit_code: 6,

@@ -10,17 +10,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::UnixListener;
+use tokio::sync::mpsc;
 
 use crate::clock::{Clock, SystemClock};
 use crate::durable::Lock;
 use crate::engine::Promotion;
-use crate::history::{AskedFor, History, Record, Urgency, journal};
+use crate::history::{AskedFor, History, Record, Urgency};
 use crate::platform::local::app::App;
 use crate::platform::local::stored::Stored;
 use crate::platform::local::{Home, Local};
 use crate::policy::METRICS;
 use crate::published::{LastResult, ResultLine};
-use crate::rollout::{Ask, End};
+use crate::rollout::Ask;
 
 pub mod client;
 
@@ -29,6 +30,8 @@ pub mod protocol;
 mod serve;
 
 mod running;
+
+mod succession;
 
 mod admission;
 
@@ -58,6 +61,9 @@ const STABLE_READY_MAX: Duration = Duration::from_secs(60);
 /// What a stop waits for so that the newest state is on disk.
 const SAVED_MAX: Duration = Duration::from_secs(2);
 
+/// What people should hear and have not yet.
+const CRIES_MAX: usize = 16;
+
 /// What a host is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -75,6 +81,7 @@ pub struct Host {
     socket: PathBuf,
     listener: UnixListener,
     alarms: Vec<String>,
+    heard: tokio::sync::Mutex<mpsc::Receiver<String>>,
     _lock: Lock,
 }
 
@@ -89,6 +96,8 @@ struct Shared {
     last: Mutex<Option<LastResult>>,
     /// One promotion begins at a time.
     beginning: tokio::sync::Mutex<()>,
+    /// What people should hear of engines that failed.
+    cries: mpsc::Sender<String>,
 }
 
 impl Host {
@@ -112,6 +121,7 @@ impl Host {
         let settle = |stored: &mut Stored| settle::settle(stored, &own, &history);
         let opened = Local::open(app, home, clock.clone(), settle);
         let (local, alarms) = opened.map_err(HostError::from)?;
+        let (cries, heard) = mpsc::channel(CRIES_MAX);
         let shared = Arc::new(Shared {
             local,
             clock,
@@ -119,8 +129,10 @@ impl Host {
             running: Mutex::new(None),
             last: Mutex::new(None),
             beginning: tokio::sync::Mutex::new(()),
+            cries,
         });
-        let mut host = Self { shared, socket, listener, alarms, _lock: lock };
+        let heard = tokio::sync::Mutex::new(heard);
+        let mut host = Self { shared, socket, listener, alarms, heard, _lock: lock };
         host.take_up();
         host.recall_last();
         Ok(host)
@@ -157,12 +169,23 @@ impl Host {
     ///
     /// `tell` gets what people should hear meanwhile, such as a disk that can't be written.
     pub async fn run(&self, stop: impl Future<Output = ()>, tell: impl FnMut(&str)) {
+        let tell = Mutex::new(tell);
+        let aloud = |what: &str| tell.lock().unwrap_or_else(PoisonError::into_inner)(what);
         tokio::select! {
             () = serve::serve(&self.shared, &self.listener) => {}
-            () = self.shared.local.tell_troubles(tell) => {}
+            () = self.shared.local.tell_troubles(aloud) => {}
+            () = self.tell_failures(aloud) => {}
             () = stop => {}
         }
         self.shared.local.saved(SAVED_MAX).await;
+    }
+
+    /// Tells of every engine that fails; never returns.
+    async fn tell_failures(&self, tell: impl Fn(&str)) {
+        let mut heard = self.heard.lock().await;
+        while let Some(cry) = heard.recv().await {
+            tell(&cry);
+        }
     }
 
     /// Makes traffic safe, ends every process, and leaves nothing but history.
@@ -195,44 +218,12 @@ impl Host {
         });
     }
 
-    /// Goes on with the promotion that an earlier host had begun. If it was on its way back, its
-    /// share is 0 before anything else happens.
+    /// Goes on with the promotion that an earlier host had begun.
     fn take_up(&mut self) {
-        let stored = self.shared.local.stored();
-        let Some(id) = stored.promotion.clone() else { return };
-        let taken = Diary::open(&self.shared.history, &id);
-        let (diary, wishes, folded, repair) = match taken {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.alarms.push(format!(
-                    "promotion {id} can't be taken up: {error}; its share goes to 0"
-                ));
-                return self.shared.local.share_to_zero();
-            }
-        };
-        if !repair.is_clean() {
-            self.alarms.push(format!("the journal of {id} was damaged, and repaired"));
+        let Some(id) = self.shared.local.stored().promotion else { return };
+        if let Some(run) = self.shared.resume(&id, &mut self.alarms) {
+            self.shared.run(run);
         }
-        if folded.as_ref().is_some_and(|folded| folded.state.ended() == Some(End::AdoptionStuck)) {
-            return; // its candidate may be all that serves: a person must look
-        }
-        let Some(folded) = folded.filter(|folded| folded.outcome.is_none()) else {
-            self.shared.local.share_to_zero();
-            return self.shared.local.note_promotion(None);
-        };
-        if folded.state.back.is_some() || folded.asks.abort.is_some() {
-            self.shared.local.share_to_zero();
-        }
-        let spec = settle::how_it_starts(&stored, self.shared.local.app(), &folded.plan.release);
-        let Some(spec) = spec else {
-            self.alarms.push(format!("promotion {id}: nobody knows how its release is started"));
-            self.shared.local.share_to_zero();
-            return self.shared.local.note_promotion(None);
-        };
-        let by = folded.by.clone();
-        self.alarms.push(format!("going on with promotion {id} of {}", folded.plan.release.name));
-        let promotion = Promotion::resume(folded);
-        self.shared.run(Run { promotion, spec, diary, wishes, by });
     }
 }
 
@@ -288,19 +279,6 @@ impl Shared {
         Ok(self.run(Run { promotion, spec, diary, wishes, by: by_whom }))
     }
 
-    fn run(self: &Arc<Self>, run: Run) -> Running {
-        let shared = Arc::clone(self);
-        let tidy = move |line: &ResultLine| {
-            let last = LastResult::of(line, shared.clock.now());
-            *shared.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
-            // A journal too many is no reason to fail.
-            let _ = journal::prune(&shared.history, journal::JOURNALS_PER_TARGET_MAX);
-        };
-        let running = Running::start(self.local.clone(), self.clock.clone(), run, tidy);
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running.clone());
-        running
-    }
-
     /// Returns how the newest promotion that has ended did.
     fn last(&self) -> Option<LastResult> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -316,14 +294,11 @@ impl Shared {
     ) -> Result<(), HostError> {
         let ask =
             Ask { at: self.clock.now(), by: by.to_owned(), reason: reason.map(ToOwned::to_owned) };
-        let (heard, hears) = tokio::sync::oneshot::channel();
-        let over = || HostError {
-            exit_code: 7,
-            message: format!("promotion {} has just ended", running.id),
-            hint: None,
-        };
-        running.wishes.send(diary::Wish { what, ask, heard }).await.map_err(|_| over())?;
-        hears.await.map_err(|_| over())
+        if running.ask(what, &ask).await {
+            return Ok(());
+        }
+        let message = format!("promotion {} has just ended", running.id);
+        Err(HostError { exit_code: 7, message, hint: None })
     }
 }
 

@@ -49,11 +49,6 @@ impl Paths {
         self.app(app).join("lock")
     }
 
-    #[must_use]
-    pub fn logs(&self, app: &str) -> PathBuf {
-        self.app(app).join("logs")
-    }
-
     /// The journals of a target's promotions, one file each.
     #[must_use]
     pub fn history(&self, app: &str) -> PathBuf {

@@ -1,25 +1,30 @@
 //! The promotion that runs: its engine in a task of its own, and everybody who follows it.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
-use super::diary::{Diary, Wishes};
+use super::diary::{Diary, Wish, Wishes};
 use super::protocol::Answer;
 use crate::analysis::{Judgement, Look};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Promotion, Seams, Turn};
-use crate::history::{History, Record, Urgency};
+use crate::history::{AskedFor, History, Record, Urgency};
 use crate::plan::Plan;
 use crate::platform::local::Local;
 use crate::platform::local::app::ReleaseSpec;
 use crate::platform::local::stored::Quarantined;
 use crate::published::{EventLine, PromotionStatus, ResultLine, Standing, StatusLine};
-use crate::rollout::{Outcome, ResultWord, Waiting};
+use crate::rollout::{Ask, Event, Outcome, ResultWord, Waiting};
 
 /// Answers that a slow follower may be behind before it misses some.
 const FOLLOWERS_BEHIND_MAX: usize = 1024;
+/// Between two tries to tell an engine something, while one takes the place of another …
+const TELL_AGAIN: Duration = Duration::from_millis(50);
+/// … and how many there are: 10 s.
+const TELLS_MAX: u32 = 200;
 
 /// A handle on the promotion that runs.
 #[derive(Clone, Debug)]
@@ -28,7 +33,8 @@ pub(super) struct Running {
     pub(super) by: String,
     pub(super) plan: Arc<Plan>,
     pub(super) started: DateTime<Utc>,
-    pub(super) wishes: Wishes,
+    /// Where the engine that drives it now hears what somebody asks.
+    wishes: Arc<Mutex<Wishes>>,
     answers: broadcast::Sender<Answer>,
     newest: Arc<Mutex<Option<PromotionStatus>>>,
     pub(super) result: watch::Receiver<Option<ResultLine>>,
@@ -45,53 +51,46 @@ pub(super) struct Run {
 }
 
 impl Running {
-    /// Starts the engine, at the beginning or where the records left it.
-    pub(super) fn start(
-        local: Local,
-        clock: SystemClock,
-        run: Run,
-        ended: impl FnOnce(&ResultLine) + Send + 'static,
-    ) -> Self {
-        let Run { mut promotion, spec, mut diary, wishes, by } = run;
+    /// A handle on a promotion that nobody drives yet, and who is told how it ends.
+    pub(super) fn new(run: &Run, now: DateTime<Utc>) -> (Self, watch::Sender<Option<ResultLine>>) {
+        let Run { promotion, by, wishes, .. } = run;
         let (answers, _) = broadcast::channel(FOLLOWERS_BEHIND_MAX);
         let (told, result) = watch::channel(None);
-        let standing = at_the_start(&promotion, &by, clock.now());
+        let standing = at_the_start(promotion, by, now);
         let running = Self {
             id: promotion.id.clone(),
-            by,
+            by: by.clone(),
             plan: Arc::new(promotion.plan.clone()),
             started: promotion.state.started,
-            wishes,
+            wishes: Arc::new(Mutex::new(wishes.clone())),
             answers,
             newest: Arc::new(Mutex::new(Some(standing))),
             result,
         };
-        let shown = running.clone();
-        tokio::spawn(async move {
-            let platform = local.target(&promotion.plan, spec);
-            let evidence = platform.clone();
-            let mut newest_look = None;
-            let outcome = {
-                let mut seams =
-                    Seams { platform, evidence, clock: clock.clone(), history: &mut diary };
-                let watching = local.clone();
-                promotion
-                    .run(&mut seams, |turn| shown.show(&watching, turn, &mut newest_look))
-                    .await
-            };
-            if outcome.result == ResultWord::RolledBack {
-                local.condemn(quarantined(&promotion, &outcome, clock.now()));
+        (running, told)
+    }
+
+    /// Another engine drives it from now on, and hears there.
+    pub(super) fn goes_on_with(&self, wishes: Wishes) {
+        *self.wishes.lock().unwrap_or_else(PoisonError::into_inner) = wishes;
+    }
+
+    /// Tells the engine what somebody asks; returns whether it is recorded. One that fails takes what
+    /// it was told along, so whoever comes after it is told again.
+    pub(super) async fn ask(&self, what: AskedFor, ask: &Ask) -> bool {
+        for _ in 0..TELLS_MAX {
+            let wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let (heard, hears) = oneshot::channel();
+            let told = wishes.send(Wish { what, ask: ask.clone(), heard }).await;
+            if told.is_ok() && hears.await.is_ok() {
+                return true;
             }
-            let line = shown.finish(&outcome);
-            let record = Record::Finished { outcome: Box::new(outcome) };
-            // What it says is true without it: the state before it is terminal already.
-            let _ = diary.record(clock.now(), record, Urgency::WayBack).await;
-            // Last: until then, a host that comes back finds the promotion and ends it.
-            local.note_promotion(None);
-            ended(&line);
-            told.send_replace(Some(line));
-        });
-        running
+            if self.result.borrow().is_some() {
+                return false;
+            }
+            tokio::time::sleep(TELL_AGAIN).await;
+        }
+        false
     }
 
     /// Follows it: what is known now, and everything from here on.
@@ -118,11 +117,7 @@ impl Running {
             look: newest.as_ref().map(|(look, judgement)| (look, judgement)),
             now: turn.at,
         });
-        for event in turn.events {
-            let line = EventLine::new(&self.id, &turn.plan.target, event);
-            // Nobody has to listen.
-            let _ = self.answers.send(Answer::Event { line });
-        }
+        turn.events.iter().for_each(|event| self.happened(event));
         let told = Self::is_news(&self.newest(), &status) || turn.look.is_some();
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(status.clone());
         if told {
@@ -132,6 +127,12 @@ impl Running {
             let line = Box::new(status_line(local, Some(status), turn.at));
             let _ = self.answers.send(Answer::Status { line });
         }
+    }
+
+    pub(super) fn happened(&self, event: &Event) {
+        let line = EventLine::new(&self.id, &self.plan.target, event);
+        // Nobody has to listen.
+        let _ = self.answers.send(Answer::Event { line });
     }
 
     /// Polls that show nothing new are not told.
@@ -148,6 +149,32 @@ impl Running {
         line.next = Some(next_command(&self.id, &self.plan, outcome.result));
         line
     }
+}
+
+/// Drives a promotion to its end, from the beginning or from where the records left it.
+pub(super) async fn engine(
+    local: Local,
+    clock: SystemClock,
+    running: Running,
+    run: Run,
+) -> ResultLine {
+    let Run { mut promotion, spec, mut diary, .. } = run;
+    let platform = local.target(&promotion.plan, spec);
+    let evidence = platform.clone();
+    let mut newest_look = None;
+    let mut seams = Seams { platform, evidence, clock: clock.clone(), history: &mut diary };
+    let outcome =
+        promotion.run(&mut seams, |turn| running.show(&local, turn, &mut newest_look)).await;
+    if outcome.result == ResultWord::RolledBack {
+        local.condemn(quarantined(&promotion, &outcome, clock.now()));
+    }
+    let line = running.finish(&outcome);
+    let record = Record::Finished { outcome: Box::new(outcome) };
+    // What it says is true without it: the state before it is terminal already.
+    let _ = diary.record(clock.now(), record, Urgency::WayBack).await;
+    // Last: until then, a host that comes back finds the promotion and ends it.
+    local.note_promotion(None);
+    line
 }
 
 /// Returns where a promotion stands before its first turn: whoever asks meanwhile must not hear that

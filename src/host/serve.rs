@@ -24,6 +24,8 @@ const CLIENTS_MAX: usize = 100;
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// A client that has connected and says nothing is hung up on.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
+/// Somebody who is refused may take so long to say what nobody reads.
+const REFUSED_MAX: Duration = Duration::from_secs(1);
 
 pub(super) async fn serve(shared: &Arc<Shared>, listener: &UnixListener) {
     let places = Arc::new(Semaphore::new(CLIENTS_MAX));
@@ -54,8 +56,14 @@ async fn converse(shared: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
     let allowed = may_ask(&stream);
     let (read, mut write) = stream.into_split();
     if !allowed {
-        let message = "only the user who runs this host may ask it".to_owned();
-        return say(&mut write, &error(HostError { exit_code: 7, message, hint: None })).await;
+        let app = &shared.local.app().name;
+        let owner = rustix::process::geteuid().as_raw();
+        say(&mut write, &error(HostError::of_another(app, Some(owner)))).await?;
+        // A socket that is closed with something unread in it may take the answer along.
+        let (mut unread, mut nowhere) = (read.take(LINE_BYTES_MAX as u64), tokio::io::sink());
+        let reading = tokio::io::copy(&mut unread, &mut nowhere);
+        let _ = tokio::time::timeout(REFUSED_MAX, reading).await;
+        return Ok(());
     }
     let mut reader = BufReader::new(read.take(LINE_BYTES_MAX as u64));
     let mut line = Vec::new();

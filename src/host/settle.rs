@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::diary;
 use crate::history::{Folded, journal};
 use crate::plan::Release;
-use crate::platform::local::app::{App, ReleaseSpec};
+use crate::platform::local::app::App;
 use crate::platform::local::stored::{PassedRevision, Quarantined, Stored};
 use crate::rollout::{self, ResultWord};
 use crate::share::Share;
@@ -60,24 +60,11 @@ fn adopt(stored: &mut Stored, app: &App, release: Release, at: DateTime<Utc>) {
     if stored.stable.release.hash == release.hash {
         return;
     }
-    let spec = how_it_starts(stored, app, &release);
+    let spec = stored.how_it_starts(app, &release);
     let candidate = stored.candidate.take().filter(|known| known.release.hash == release.hash);
     let number = at.timestamp_micros().unsigned_abs();
     let stable = candidate.or_else(|| Some(Stored::revision(release, spec?, number)));
     let Some(stable) = stable else { return };
     let old = std::mem::replace(&mut stored.stable, stable);
     stored.pass(PassedRevision { release: old.release, spec: old.spec, until: at });
-}
-
-/// Returns how a release is started: as the candidate that it is, as when it was stable, or as the
-/// app file says.
-pub(super) fn how_it_starts(stored: &Stored, app: &App, release: &Release) -> Option<ReleaseSpec> {
-    let candidate =
-        stored.candidate.as_ref().map(|candidate| (&candidate.release, &candidate.spec));
-    let passed = stored.passed.iter().map(|past| (&past.release, &past.spec));
-    let mut known = candidate.into_iter().chain(passed);
-    let found = known.find(|(known, _)| known.hash == release.hash).map(|(_, spec)| spec);
-    // A file that was edited meanwhile may mean another release by the same name.
-    let written = app.releases.get(&release.name).filter(|spec| spec.hash() == release.hash);
-    found.or(written).cloned()
 }

@@ -2,10 +2,10 @@
 
 use super::adopt::start_adopting;
 use super::back::condemn_or_park;
-use super::look::{condemned, held_by_person, resumed};
+use super::look::{condemned, held_by_person, its_fault, out_of_time, resumed};
 use super::step::{Decision, Waiting, after};
 use super::{Because, Effect, Observation, Phase, StageClock, State, Workload, World};
-use crate::analysis::{Cause, Unknown};
+use crate::analysis::Unknown;
 use crate::plan::Plan;
 use crate::share::Share;
 
@@ -56,7 +56,11 @@ pub(super) fn shift(plan: &Plan, mut state: State, seen: &Observation, stage: us
     };
     if seen.now >= until {
         let why = vec![Unknown::Judge { word: word.into() }];
-        return condemn_or_park(plan, state, Because::NoProof(why), seen);
+        let because = match person {
+            Some(_) => Because::NoProof(why),
+            None => out_of_time(plan, seen, why),
+        };
+        return condemn_or_park(plan, state, because, seen);
     }
     let Some(world) = &seen.world else {
         return stay(state, Waiting::until("the platform to answer", until));
@@ -79,13 +83,13 @@ pub(super) fn shift(plan: &Plan, mut state: State, seen: &Observation, stage: us
 }
 
 fn not_ready(candidate: Option<&Workload>) -> Because {
-    match candidate.and_then(|candidate| candidate.trouble.as_ref()) {
-        Some(trouble) if trouble.its_own => {
-            Because::Breach(vec![Cause::in_words(trouble.what.clone())])
-        }
-        Some(trouble) => Because::NoProof(vec![Unknown::SourceDown { what: trouble.what.clone() }]),
-        None => Because::NoProof(vec![Unknown::NoData { arm: "candidate".into() }]),
-    }
+    let trouble = candidate.and_then(|candidate| candidate.trouble.as_ref());
+    its_fault(trouble).unwrap_or_else(|| {
+        Because::NoProof(vec![match trouble {
+            Some(trouble) => Unknown::SourceDown { what: trouble.what.clone() },
+            None => Unknown::NoData { arm: "candidate".into() },
+        }])
+    })
 }
 
 /// Returns whether the candidate is the release, and has the instances that a share needs. What an

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::step::{Waiting, after};
-use super::{Because, Observation, State, WouldHave};
+use super::{Because, Observation, State, Trouble, WouldHave};
 use crate::analysis::{Cause, JudgedOn, Unknown, Verdict};
 use crate::plan::Plan;
 use crate::policy::InsufficientTraffic;
@@ -17,21 +17,36 @@ pub(super) fn condemned(
 ) -> Option<Because> {
     let candidate = seen.world.as_ref().and_then(|world| world.candidate.as_ref());
     let dead = candidate.and_then(|candidate| candidate.trouble.as_ref()).filter(|t| t.gave_up);
-    let because = match (&seen.judged, dead) {
-        (_, Some(trouble)) if trouble.its_own => {
-            Because::Breach(vec![Cause::in_words(trouble.what.clone())])
-        }
-        (Some(judged), _) => match &judged.verdict {
+    let because = match (&seen.judged, its_fault(dead)) {
+        (_, Some(fault)) => fault,
+        (Some(judged), None) => match &judged.verdict {
             Verdict::Breach { causes } => Because::Breach(causes.clone()),
             Verdict::Pass | Verdict::Unknown { .. } => return None,
         },
-        (None, _) => return None,
+        (None, None) => return None,
     };
     if plan.observe_only {
         state.would_have.get_or_insert(WouldHave { because, stage, at: seen.now });
         return None;
     }
     Some(because)
+}
+
+/// Returns what the release is to blame for, if this trouble is its own.
+pub(super) fn its_fault(trouble: Option<&Trouble>) -> Option<Because> {
+    let own = trouble.filter(|trouble| trouble.its_own)?;
+    Some(Because::Breach(vec![Cause::in_words(own.what.clone())]))
+}
+
+/// Returns why a stage whose time has passed goes back: what the release itself lacks to be
+/// complete, else `why` there is no proof. Where the gate only observes, nothing is condemned.
+pub(super) fn out_of_time(plan: &Plan, seen: &Observation, why: Vec<Unknown>) -> Because {
+    let candidate = seen.world.as_ref().and_then(|world| world.candidate.as_ref());
+    let lacking = candidate
+        .filter(|candidate| candidate.revision == plan.release.hash && !candidate.complete())
+        .filter(|_| !plan.observe_only);
+    its_fault(lacking.and_then(|candidate| candidate.trouble.as_ref()))
+        .unwrap_or(Because::NoProof(why))
 }
 
 /// Returns on what this look lets the stage pass, if it does.

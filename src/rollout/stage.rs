@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::adopt::start_adopting;
 use super::back::condemn_or_park;
 use super::forward::{fits, keep_candidate, shift, stay, stay_or_expire};
-use super::look::{condemned, held_by_person, passes, reasons};
+use super::look::{condemned, held_by_person, out_of_time, passes, reasons};
 use super::step::{Decision, Waiting, after};
 use super::{Because, Effect, Observation, ParkedBecause, Phase, StageClock, State};
 use crate::analysis::JudgedOn;
@@ -170,7 +170,8 @@ fn what_is_missing(
     Waiting::until(for_what, deadline)
 }
 
-/// The deadline passed without proof: back, or to a person, as the policy says.
+/// The deadline passed without proof: back, or to a person, as the policy says. What the release
+/// itself is to blame for is no want of proof.
 fn unproven(
     plan: &Plan,
     mut state: State,
@@ -178,16 +179,13 @@ fn unproven(
     stage: usize,
     share: Share,
 ) -> Decision {
-    let why = reasons(seen);
-    match plan.insufficient_traffic {
-        InsufficientTraffic::Rollback | InsufficientTraffic::HealthOnly => {
-            condemn_or_park(plan, state, Because::NoProof(why), seen)
-        }
-        InsufficientTraffic::Hold => {
+    match (out_of_time(plan, seen, reasons(seen)), plan.insufficient_traffic) {
+        (Because::NoProof(why), InsufficientTraffic::Hold) => {
             let why = ParkedBecause::NoProof(why);
             state.enter(Phase::Parked { stage, share, why: why.clone() }, seen.now);
             stay_parked(plan, state, seen, stage, share, &why)
         }
+        (because, _) => condemn_or_park(plan, state, because, seen),
     }
 }
 

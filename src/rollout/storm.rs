@@ -93,6 +93,8 @@ enum Fault {
     StableDown,
     StableUp,
     CandidateGone,
+    /// It crashed, and will be there again at the next look.
+    CandidateCrashed,
     CandidateGaveUp,
     LongPause,
 }
@@ -115,6 +117,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         1 => Just(Fault::StableDown),
         2 => Just(Fault::StableUp),
         1 => Just(Fault::CandidateGone),
+        2 => Just(Fault::CandidateCrashed),
         1 => Just(Fault::CandidateGaveUp),
         1 => Just(Fault::LongPause),
     ]
@@ -208,6 +211,11 @@ impl Sim {
             Fault::StableDown => self.stable_ready = 0,
             Fault::StableUp => self.stable_ready = 2,
             Fault::CandidateGone => self.candidate = None,
+            Fault::CandidateCrashed => {
+                if let Some((ready, _, _)) = &mut self.candidate {
+                    *ready = 0;
+                }
+            }
             Fault::CandidateGaveUp => {
                 if let Some((ready, _, gave_up)) = &mut self.candidate {
                     (*ready, *gave_up) = (0, true);
@@ -313,6 +321,7 @@ impl Sim {
         }
         self.check_nothing_to_nobody(world, next)?;
         self.check_hold(seen, next)?;
+        self.check_whose_fault(seen, next)?;
         self.check_stage_left(seen, next)?;
         let w = &next.waiting;
         prop_assert!(w.until.is_some() || w.on_person || next.state.ended().is_some(), "{w:?}");
@@ -351,6 +360,22 @@ impl Sim {
         if let (true, Some(hold), Some(Because::NoProof(_))) = (in_stage, seen.asks.held(), because)
         {
             prop_assert!(seen.now - hold.at >= TimeDelta::minutes(60), "{because:?} while held");
+        }
+        Ok(())
+    }
+
+    /// A deadline blames the release for what it lacks itself, and nothing but time for the rest.
+    fn check_whose_fault(&self, seen: &Observation, next: &Decision) -> Result<(), TestCaseError> {
+        let in_stage = matches!(self.state.phase, Phase::Shifting { .. } | Phase::Holding { .. });
+        let parked =
+            matches!(next.state.phase, Phase::Parked { why: ParkedBecause::NoProof(_), .. });
+        let because = next.state.back.as_ref().map(|back| &back.because);
+        let unproven = parked || matches!(because, Some(Because::NoProof(_)));
+        if in_stage && unproven && seen.asks.held().is_none() && !self.plan.observe_only {
+            let asked = matches!(&self.state.phase, Phase::Holding { clock, .. } if clock.approval_asked.is_some());
+            let candidate = seen.world.as_ref().and_then(|world| world.candidate.as_ref());
+            let crashed = candidate.is_some_and(|candidate| !candidate.complete());
+            prop_assert!(asked || !crashed, "no proof, but it crashed");
         }
         Ok(())
     }

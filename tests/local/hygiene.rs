@@ -4,12 +4,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use gate::platform::local::process::old_logs::OLD_LOGS_MAX;
 use rustix::process::Signal;
 
 use crate::ends::assert_ended;
-use crate::poll::within;
+use crate::poll::{until, within};
 use crate::processes;
-use crate::site::{PROMOTION_MAX, QUICK, SOON, Site};
+use crate::site::{PROMOTION_MAX, QUICK, Ran, SOON, Site};
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -24,11 +25,53 @@ fn the_host_belongs_to_its_user() {
     assert_eq!(mode(&site.state().join("state.json")), 0o600);
 }
 
+/// The commands of somebody else, who has no rights here. `None`: this user can become nobody else.
+fn as_nobody(site: &Site, line: &str) -> Option<Ran> {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: only root can become somebody else");
+        return None;
+    }
+    let gate = site.gate("");
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_gate")])
+        .args(line.split_whitespace())
+        .envs(gate.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Some(site.begin_as(command).ended(SOON))
+}
+
+#[track_caller]
+fn assert_refused(ran: &Ran) {
+    let whose = "error: the host of shop is user 0's: only that user and root may ask it";
+    assert_eq!(ran.code, 7, "{ran:?}");
+    if !ran.stdout.is_empty() {
+        assert_ended(ran, 7, "refused", "only that user and root may ask it");
+        assert_eq!(ran.result()["traffic"], "unchanged");
+    }
+    assert!(ran.stderr.contains(whose), "{ran:?}");
+    assert!(ran.stderr.contains("sudo -u '#0' gate status local/shop"), "{ran:?}");
+}
+
+const COMMANDS: [&str; 3] =
+    ["status local/shop", "abort local/shop", "promote local/shop --release v2 --output json"];
+
+#[test]
+fn another_user_is_refused_where_the_files_let_nobody_in() {
+    let site = Site::new();
+    let _host = site.serve();
+    // The folder of the test itself is private too, and hides what is in it.
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(site.folder(), open).unwrap();
+    for line in COMMANDS {
+        let Some(ran) = as_nobody(&site, line) else { return };
+        assert_refused(&ran);
+        assert!(ran.stderr.contains("Permission denied"), "{ran:?}");
+    }
+    site.assert_serves_only("v1");
+}
+
 #[test]
 fn another_user_is_refused_even_where_the_files_would_let_him_in() {
-    if !rustix::process::geteuid().is_root() {
-        return println!("SKIPPED: only root can become somebody else");
-    }
     let site = Site::new();
     let _host = site.serve();
     let state = site.state();
@@ -37,16 +80,12 @@ fn another_user_is_refused_even_where_the_files_would_let_him_in() {
     for path in open.iter().copied().chain([state.join("socket").as_path()]) {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
     }
-    let gate = site.gate("");
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_gate")])
-        .args(["status", "local/shop"])
-        .envs(gate.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let ran = site.begin_as(command).ended(SOON);
-    assert_ne!(ran.code, 0, "{ran:?}");
-    assert_eq!(ran.stdout, "", "he is told nothing");
+    for line in COMMANDS {
+        let Some(ran) = as_nobody(&site, line) else { return };
+        assert_refused(&ran);
+    }
     assert_eq!(site.run("status local/shop").code, 0);
+    site.assert_serves_only("v1");
 }
 
 #[test]
@@ -84,6 +123,37 @@ fn an_embedded_run_promotes_under_its_own_load_and_leaves_nothing_behind() {
     let mut left: Vec<_> = left.map(|entry| entry.file_name().into_string().unwrap()).collect();
     left.sort();
     assert_eq!(left, ["history", "lock", "logs"]);
+}
+
+#[test]
+fn the_logs_of_those_that_have_ended_are_not_kept_for_ever() {
+    let site = Site::new();
+    let logs = site.state().join("logs");
+    std::fs::create_dir_all(&logs).unwrap();
+    for number in 0..OLD_LOGS_MAX + 9 {
+        std::fs::write(logs.join(format!("old-{number}.log")), "once upon a time").unwrap();
+    }
+    let of_old = |name: &str| name.starts_with("old-");
+    let names = || {
+        let found = std::fs::read_dir(&logs).unwrap().flatten();
+        found.map(|entry| entry.file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    let _host = site.serve();
+    let old = || names().iter().filter(|name| of_old(name)).count();
+    until("no more old logs than are kept", SOON, || (old() == OLD_LOGS_MAX).then_some(()));
+    assert_ended(
+        &site.run("promote local/shop --release never-ready --output json"),
+        3,
+        "rolled_back",
+        "",
+    );
+    // The candidate's is the newest, and takes the place of the oldest.
+    until("its log among them", SOON, || (old() == OLD_LOGS_MAX - 1).then_some(()));
+    let own: Vec<String> = names().into_iter().filter(|name| !of_old(name)).collect();
+    assert_eq!(own.len(), 2, "{own:?}");
+    for release in ["v1-", "never-ready-"] {
+        assert!(own.iter().any(|name| name.starts_with(release)), "{own:?}");
+    }
 }
 
 #[test]

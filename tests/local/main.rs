@@ -19,6 +19,7 @@ mod lossless;
 mod people;
 mod poll;
 mod processes;
+mod restore;
 mod site;
 mod storm;
 mod strangers;

@@ -9,6 +9,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Printer, board, human};
 use crate::cli::span;
+use crate::host::HostError;
 use crate::host::client::ClientError;
 use crate::host::protocol::Answer;
 use crate::published::{PromotionStatus, ResultLine};
@@ -128,7 +129,7 @@ pub(crate) fn conclude(printer: &Printer, ended: Ended) -> Exit {
 pub(crate) fn unexpected(answer: Answer) -> Error {
     match answer {
         Answer::Error { exit_code, message, hint } => {
-            Error::new(Exit::of_code(exit_code), message).maybe_hint(hint)
+            Error::said(HostError { exit_code, message, hint })
         }
         Answer::Begun { .. }
         | Answer::Event { .. }

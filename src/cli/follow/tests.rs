@@ -24,7 +24,7 @@ impl FakeHost {
         Self { folder, listener }
     }
 
-    fn socket(&self) -> PathBuf {
+    fn socket(&self) -> std::path::PathBuf {
         self.folder.path().join("socket")
     }
 
@@ -110,6 +110,7 @@ fn printer() -> Printer {
         quiet: true,
         verbose: false,
         timeout: None,
+        place: crate::cli::Place { namespace: None, context: None, kubeconfig: None },
     };
     Printer::new(&global)
 }

@@ -63,6 +63,13 @@ pub struct Home {
     pub embedded: bool,
 }
 
+impl Home {
+    /// Where the processes print to.
+    fn logs(&self) -> PathBuf {
+        self.folder.join("logs")
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
     #[error("can't listen on {addr}")]
@@ -139,6 +146,7 @@ impl Local {
         let inner = Arc::new(Inner { app, home, clock, proxy, admin, roster, saver, changed });
         let local = Self { inner };
         local.refresh();
+        local.prune_logs();
         tokio::spawn(local.clone().follow());
         Ok((local, alarms))
     }
@@ -247,10 +255,8 @@ impl Local {
         self.set_share(Share::ZERO);
         let instances: Vec<String> = {
             let roster = self.roster();
-            let all =
-                std::iter::once(&roster.stable).chain(&roster.candidate).chain(&roster.retiring);
-            all.clone().for_each(|revision| revision.stop(drain));
-            all.map(|revision| revision.instance().to_owned()).collect()
+            roster.all().for_each(|revision| revision.stop(drain));
+            roster.all().map(|revision| revision.instance().to_owned()).collect()
         };
         let pattern = Duration::from_millis(20);
         while !self.all_gone() {
@@ -265,10 +271,7 @@ impl Local {
     }
 
     fn all_gone(&self) -> bool {
-        let roster = self.roster();
-        let mut all =
-            std::iter::once(&roster.stable).chain(&roster.candidate).chain(&roster.retiring);
-        all.all(|revision| revision.status().gone)
+        self.roster().all().all(|revision| revision.status().gone)
     }
 }
 
@@ -283,7 +286,7 @@ fn surroundings(
     revision: &StoredRevision,
 ) -> Surroundings {
     Surroundings {
-        place: Place { gate: home.gate.clone(), logs: home.folder.join("logs") },
+        place: Place { gate: home.gate.clone(), logs: home.logs() },
         folder: app.cwd(&revision.spec),
         mark: mark::mark(&home.folder, &revision.instance),
         probes: probes(app),

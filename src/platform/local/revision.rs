@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::mark;
@@ -62,6 +63,8 @@ pub(super) struct Revision {
     orders: watch::Sender<Order>,
     /// It was asked to end: no requests any more.
     pub(super) ending: bool,
+    /// What ends it once its requests have ended; see [`Revision::called_back`].
+    pub(super) retirement: Option<AbortHandle>,
 }
 
 impl Revision {
@@ -71,7 +74,7 @@ impl Revision {
         let (orders, ordered) = watch::channel(Order::Run);
         let task = Keeper { stored: stored.clone(), around, told, restarts: Restarts::default() };
         tokio::spawn(task.keep(ordered));
-        Self { stored, status, orders, ending: false }
+        Self { stored, status, orders, ending: false, retirement: None }
     }
 
     pub(super) fn status(&self) -> Status {
@@ -97,6 +100,17 @@ impl Revision {
     /// Has it end: SIGTERM, SIGKILL after the grace.
     pub(super) fn stop(&self, grace: Duration) {
         self.orders.send_replace(Order::Stop { grace });
+    }
+
+    /// Calls off its end, if its process has not been told of it; returns whether it goes on.
+    ///
+    /// The caller holds the roster's lock: whoever would tell the process needs it.
+    pub(super) fn called_back(&mut self) -> bool {
+        let goes_on = *self.orders.borrow() == Order::Run && self.status.borrow().process.is_some();
+        if goes_on && let Some(retirement) = self.retirement.take() {
+            retirement.abort();
+        }
+        goes_on
     }
 
     /// Waits until it has ended.

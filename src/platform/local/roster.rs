@@ -61,6 +61,11 @@ impl Roster {
         }
     }
 
+    /// Everybody who is here, in whatever part.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Revision> {
+        std::iter::once(&self.stable).chain(&self.candidate).chain(&self.retiring)
+    }
+
     pub(super) fn routes(&self) -> Routes {
         let candidate = self.candidate.as_ref().filter(|candidate| !candidate.ending);
         Routes {
@@ -80,6 +85,22 @@ impl Roster {
         let old_revision = PassedRevision { release, spec, until: now };
         stored::remember_passed(&mut self.passed, self.stable.hash(), old_revision);
         self.retiring.push(old);
+    }
+
+    /// Takes back what still finishes its work, if it can go on.
+    pub(super) fn call_back(&mut self, hash: &str) -> Option<Revision> {
+        let goes_on = |revision: &mut Revision| revision.hash() == hash && revision.called_back();
+        let at = self.retiring.iter_mut().position(goes_on)?;
+        Some(self.retiring.remove(at))
+    }
+
+    /// What was adopted is the candidate again, and gets nothing that stable can serve.
+    pub(super) fn restore(&mut self, stable: Revision) {
+        let adopted = std::mem::replace(&mut self.stable, stable);
+        self.share = Share::ZERO;
+        self.passed.retain(|past| past.release.hash != self.stable.hash());
+        // One that is there already could only be one that ends: that goes on.
+        self.retiring.extend(self.candidate.replace(adopted));
     }
 
     pub(super) fn condemn(&mut self, bad: Quarantined) {

@@ -66,7 +66,7 @@ fn fresh(app: &App) -> Result<Stored, LocalError> {
 /// Holds what was stored against what runs: a process that the state has lost is found by its mark,
 /// and one that nobody knows is ended.
 pub(super) fn reconcile(mut stored: Stored, home: &Home, alarms: &mut Alarms) -> Stored {
-    let log = |instance: &str| home.folder.join("logs").join(format!("{instance}.log"));
+    let log = |instance: &str| home.logs().join(format!("{instance}.log"));
     for found in mark::find(&home.folder) {
         let known = std::iter::once(&mut stored.stable).chain(&mut stored.candidate);
         let part = known.into_iter().find(|revision| revision.instance == found.instance);

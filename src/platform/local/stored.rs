@@ -9,7 +9,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::app::ReleaseSpec;
+use super::app::{App, ReleaseSpec};
 use super::process;
 use crate::durable::{self, Loaded, Schema};
 use crate::plan::Release;
@@ -110,6 +110,19 @@ impl Stored {
     /// Remembers a release as bad.
     pub fn condemn(&mut self, bad: Quarantined) {
         remember_bad(&mut self.quarantine, bad);
+    }
+
+    /// Returns how a release is started: as the candidate that it is, as when it was stable, or as the
+    /// app file says.
+    #[must_use]
+    pub fn how_it_starts(&self, app: &App, release: &Release) -> Option<ReleaseSpec> {
+        let candidate = self.candidate.as_ref().map(|known| (&known.release, &known.spec));
+        let passed = self.passed.iter().map(|past| (&past.release, &past.spec));
+        let mut known = candidate.into_iter().chain(passed);
+        let found = known.find(|(known, _)| known.hash == release.hash).map(|(_, spec)| spec);
+        // A file that was edited meanwhile may mean another release by the same name.
+        let written = app.releases.get(&release.name).filter(|spec| spec.hash() == release.hash);
+        found.or(written).cloned()
     }
 
     /// Returns why a release is in quarantine.

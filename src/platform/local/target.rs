@@ -37,6 +37,8 @@ pub struct Target {
     local: Local,
     release: Release,
     spec: ReleaseSpec,
+    /// What stable runs until the release is adopted.
+    stable: Release,
     /// How long the old stable may finish what it has begun, after a promotion.
     drain: Duration,
     /// The same of the candidate, after a rollback.
@@ -57,6 +59,7 @@ impl Target {
             local,
             release: plan.release.clone(),
             spec,
+            stable: plan.stable.clone(),
             drain: plan.drain,
             rollback_drain: plan.rollback_drain,
             counting,
@@ -187,10 +190,9 @@ impl Platform for Target {
             Effect::SetShare { share } => self.local.set_share(*share),
             Effect::RemoveCandidate => self.remove_candidate()?,
             Effect::Adopt => self.adopt()?,
-            Effect::RestoreStable => {
-                let what = "adoption is one write here: there is nothing to restore".into();
-                return Err(PlatformError { what });
-            }
+            // Adoption is one write, and so is its way back; it is asked for when what was adopted is
+            // not ready at that very look.
+            Effect::RestoreStable => self.local.restore(&self.stable)?,
         }
         Ok(())
     }

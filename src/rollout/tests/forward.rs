@@ -357,6 +357,81 @@ fn a_dead_candidate_goes_back_at_once_where_it_is_to_blame() {
     }
 }
 
+/// A candidate that crashes again and again, and a stage's deadline.
+#[test]
+fn a_stage_whose_time_passes_while_the_release_is_not_complete_is_the_releases_fault() {
+    let shifting = || {
+        let mut scene = Scene::new(&[5.0, 100.0]);
+        scene.candidate(2, 5.0).step();
+        scene
+    };
+    let holding = || {
+        let mut scene = Scene::holding(&[5.0, 100.0]);
+        scene.says(collecting());
+        scene
+    };
+    let passed = || {
+        let mut scene = Scene::holding(&[5.0, 100.0]);
+        scene.says(Verdict::Pass);
+        scene
+    };
+    type Begun<'a> = (&'a str, &'a dyn Fn() -> Scene, &'a str);
+    let table: [Begun<'_>; 3] = [
+        ("shifting 1", &shifting, "share not seen"),
+        ("holding 1", &holding, "20 of the 50 requests that a verdict needs"),
+        ("holding 1", &passed, ""),
+    ];
+    for (phase, begun, without) in table {
+        let no_proof = match without {
+            "" => "its time passed without proof".to_owned(),
+            without => format!("its time passed without proof: {without}"),
+        };
+        for policy in [
+            InsufficientTraffic::Rollback,
+            InsufficientTraffic::Hold,
+            InsufficientTraffic::HealthOnly,
+        ] {
+            let mut scene = begun();
+            scene.plan.insufficient_traffic = policy;
+            scene.trouble(true, false).at(9, 59).step();
+            assert_eq!(scene.phase(), phase, "its time is not over");
+            scene.at(10, 0).step();
+            assert_eq!(scene.because(), "crashed", "{phase} {policy:?}");
+            assert_eq!(scene.outcome().causes, [Cause::in_words("crashed")]);
+            scene.share(0.0).no_candidate().step();
+            assert_eq!(
+                (scene.outcome().result, scene.outcome().exit_code),
+                (ResultWord::RolledBack, 3)
+            );
+        }
+        let ends_without_proof = |change: &dyn Fn(&mut Scene)| {
+            let mut scene = begun();
+            change(scene.trouble(true, false));
+            scene.at(10, 0).step();
+            assert_eq!(scene.because(), no_proof, "{phase}");
+        };
+        // The place is to blame; it is another release's; there is none; the gate only observes; it
+        // is complete all the same.
+        ends_without_proof(&|scene| _ = scene.trouble(false, false));
+        ends_without_proof(&|scene| {
+            scene.world().candidate.as_mut().unwrap().revision = "v0".into();
+        });
+        ends_without_proof(&|scene| _ = scene.no_candidate());
+        ends_without_proof(&|scene| scene.plan.observe_only = true);
+        if !without.is_empty() {
+            ends_without_proof(&|scene| scene.world().candidate.as_mut().unwrap().ready = 2);
+        }
+    }
+}
+
+#[test]
+fn a_person_who_does_not_answer_is_not_the_releases_fault() {
+    let mut scene = Scene::new(&[5.0, 100.0]);
+    scene.candidate(2, 5.0).step();
+    scene.at(1, 0).hold().trouble(true, false).at(41, 0).step();
+    assert_eq!(scene.because(), "its time passed without proof: nobody answered");
+}
+
 #[test]
 fn a_breach_that_is_seen_beside_trouble_of_the_place_counts() {
     let mut scene = Scene::holding(&[5.0, 100.0]);

@@ -24,6 +24,8 @@ use tokio::time::Instant;
 
 pub mod identity;
 pub mod logs;
+
+pub mod old_logs;
 pub mod port;
 mod prepared;
 pub mod restarts;
