@@ -52,7 +52,8 @@ pub(super) fn clean(plan: &Plan, mut state: State, seen: &Observation) -> Decisi
         state.enter(Phase::Adopting, seen.now);
         return adopt(plan, state, seen);
     }
-    let given_back = world.share == Some(Share::ZERO) && world.stable.revision == plan.release.hash;
+    // What was released or, where somebody was faster, a newer one still: stable is the user's again.
+    let given_back = world.share == Some(Share::ZERO);
     let gone = world.candidate.is_none() && !world.retiring;
     if given_back && (gone || seen.now >= until) {
         state.enter(Phase::Ended { end: End::Promoted }, seen.now);
@@ -66,7 +67,7 @@ pub(super) fn clean(plan: &Plan, mut state: State, seen: &Observation) -> Decisi
         state.enter(Phase::Ended { end: End::AdoptionStuck }, seen.now);
         return stay(state, Waiting::nothing());
     }
-    let effects = if has_adopted(plan, world) {
+    let effects = if world.stable.complete() {
         vec![Effect::SetShare { share: Share::ZERO }]
     } else {
         Vec::new() // stable lost copies meanwhile: the candidate keeps serving until they are back

@@ -63,10 +63,11 @@ pub(super) fn roll_back(plan: &Plan, mut state: State, seen: &Observation) -> De
     };
     // A router may let the candidate serve at share 0 while stable can't: then it is still needed.
     let needed = world.stable.ready == 0 && candidate_serves(world);
-    if world.share == Some(Share::ZERO) && at_old_revision(plan, world) && !needed {
+    let back = at_old_revision(plan, &state, world);
+    if world.share == Some(Share::ZERO) && back && !needed {
         return end_candidate(state, world, seen.now);
     }
-    let (effects, for_what) = if !at_old_revision(plan, world) {
+    let (effects, for_what) = if !back {
         (vec![Effect::RestoreStable], "stable to be back at its old release")
     } else if needed {
         // Everything to nothing would be worse: the first ready copy of stable takes over.
@@ -104,8 +105,12 @@ fn end_candidate(mut state: State, world: &World, now: DateTime<Utc>) -> Decisio
     Decision { state, effects: vec![Effect::RemoveCandidate], waiting }
 }
 
-fn at_old_revision(plan: &Plan, world: &World) -> bool {
+/// Returns whether stable runs what is gone back to: its old release or, where a newer one has taken
+/// this promotion's place, whatever it was given.
+fn at_old_revision(plan: &Plan, state: &State, world: &World) -> bool {
+    let superseded = matches!(state.back, Some(WayBack { because: Because::Superseded(_), .. }));
     world.stable.revision == plan.stable.hash
+        || (superseded && world.stable.revision != plan.release.hash)
 }
 
 fn candidate_serves(world: &World) -> bool {

@@ -78,6 +78,26 @@ fn it_is_not_back_before_stable_has_its_old_release() {
 }
 
 #[test]
+fn stable_keeps_the_newer_release_that_has_superseded_this_one() {
+    let mut scene = Scene::holding(&[50.0]);
+    let ask = Ask { at: at(1, 0), by: "ada".into(), reason: Some("v3".into()) };
+    scene.asks.superseded = Some(ask);
+    scene.at(1, 0).stable("v3", 2).looks(&format!("rolling back: {TO_ZERO}"));
+    scene.share(0.0).looks(
+        "rolling back: remove candidate | the candidate to finish what it has begun, until 11:00",
+    );
+    // Only what was superseded is left behind; this release itself is taken back all the same.
+    scene
+        .stable("v2", 2)
+        .looks("rolling back: restore stable | stable to be back at its old release, until 2:00");
+    let mut breached = Scene::rolling_back();
+    breached
+        .share(0.0)
+        .stable("v3", 2)
+        .looks("rolling back: restore stable | stable to be back at its old release, until 2:00");
+}
+
+#[test]
 fn a_way_back_that_does_not_work_is_told_after_a_minute_and_goes_on() {
     let mut scene = Scene::rolling_back();
     scene.at(1, 59).looks(&format!("rolling back: {TO_ZERO}"));

@@ -582,6 +582,20 @@ fn an_adoption_that_the_world_has_lost_is_asked_for_again() {
 }
 
 #[test]
+fn traffic_goes_to_stable_also_where_somebody_has_released_a_newer_one_meanwhile() {
+    let mut scene = Scene::adopting();
+    scene.stable("v2", 2).step();
+    scene
+        .stable("v3", 1)
+        .looks("cleaning: - | traffic to be back at stable, until 11:00")
+        .stable("v3", 2)
+        .looks("cleaning: share 0 % | traffic to be back at stable, until 11:00")
+        .share(0.0)
+        .no_candidate()
+        .looks("promoted: - | nothing: it has ended");
+}
+
+#[test]
 fn the_old_revision_may_finish_but_not_for_ever() {
     let finishing =
         "cleaning: remove candidate | the old revision to finish what it has begun, until 11:00";
