@@ -26,6 +26,7 @@
 //! | shell | [`engine`] | observe, step, record, act, wait: the one loop |
 //! | shell | [`simulate`] | what a policy would do: the judge, and the loop, on simulated traffic |
 //! | face | [`host`] | the local platform's long-lived process, and how to talk to it |
+//! | face | [`cluster`] | a cluster's promotions: their record, who runs them, what people ask for |
 //! | face | [`load`] | bounded load on a local application |
 //! | face | [`example_app`] | a small service that can misbehave on purpose |
 //! | face | [`cli`] | the commands |
@@ -63,6 +64,8 @@ pub mod engine;
 pub mod simulate;
 
 pub mod host;
+
+pub mod cluster;
 
 pub mod load;
 
