@@ -27,6 +27,7 @@
 //! | shell | [`simulate`] | what a policy would do: the judge, and the loop, on simulated traffic |
 //! | face | [`host`] | the local platform's long-lived process, and how to talk to it |
 //! | face | [`cluster`] | promotions of a Deployment, driven by whoever runs the command |
+//! | face | [`cluster`] | a cluster's promotions: their record, who runs them, what people ask for |
 //! | face | [`load`] | bounded load on a local application |
 //! | face | [`example_app`] | a small service that can misbehave on purpose |
 //! | face | [`cli`] | the commands |

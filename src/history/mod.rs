@@ -118,7 +118,8 @@ pub fn fold<'a>(records: impl IntoIterator<Item = (DateTime<Utc>, &'a Record)>) 
 }
 
 impl Folded {
-    fn take(&mut self, record: &Record) {
+    /// Takes in the next record.
+    pub fn take(&mut self, record: &Record) {
         match record {
             Record::Observed { look, judgement } => {
                 self.judge.judge(look);

@@ -22,6 +22,12 @@ pub const SIZED_FOR: &str = "gate.rs/sized-for";
 pub const ORIGINAL: &str = "gate.rs/original";
 /// Annotation of a target: the policy to use where none is named.
 pub const POLICY: &str = "gate.rs/policy";
+/// Annotation of a record: the process that writes it, as JSON.
+pub const OWNER: &str = "gate.rs/owner";
+/// Annotation of a record: the id of the promotion that runs; absent while none does.
+pub const RUNS: &str = "gate.rs/runs";
+/// What the annotations of a record begin with by which people ask for something.
+pub const ASKS: &str = "gate.rs/";
 /// Kubernetes' own label of a ReplicaSet and its pods.
 pub const TEMPLATE_HASH: &str = "pod-template-hash";
 

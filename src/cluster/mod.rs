@@ -1,0 +1,30 @@
+//! A cluster's promotions: each target has one record, one owner, and people who may ask for something.
+//!
+//! | module | idea |
+//! |---|---|
+//! | [`ledger`] | what the record of a target holds |
+//! | [`remembered`] | what outlives a promotion: those that ended, what passed, what is bad |
+//! | [`owner`] | which process runs a promotion, and whether it still does |
+//! | [`asks`] | what people ask for, as annotations |
+//! | [`begin`](mod@begin) | one promotion at a time: begin, or go on with one whose gate is gone |
+//! | [`read`](mod@read) | what anybody may read, and ask for |
+//! | [`diary`] | the engine's history in the record, with few writes |
+
+pub mod ledger;
+
+pub mod remembered;
+
+pub mod owner;
+
+pub mod asks;
+
+mod object;
+
+pub mod begin;
+
+pub mod read;
+
+pub mod diary;
+
+#[cfg(test)]
+mod tests;
