@@ -275,7 +275,7 @@ pub const fn phase_word(phase: &Phase) -> &'static str {
 }
 
 /// Returns the share that the gate has asked for where it stands.
-fn asked_share(plan: &Plan, state: &State) -> Share {
+pub(crate) fn asked_share(plan: &Plan, state: &State) -> Share {
     match &state.phase {
         Phase::Shifting { stage } | Phase::Holding { stage, .. } => {
             plan.stages.get(*stage).map_or(Share::ZERO, |stage| stage.share)

@@ -1,159 +1,141 @@
-//! A promotion that runs in this process.
+//! A promotion that runs in this process, from its record to its result.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::admission::Admitted;
-use super::{Cluster, Refused};
-use crate::analysis::{Judgement, Look};
+use super::begin::{Held, Refused};
+use super::diary::Lost;
+use super::listening::{Listening, Wish};
+use super::requests::{Cluster, Stopped};
+use super::told::Told;
 use crate::clock::{Clock as _, SystemClock};
-use crate::engine::{Promotion, Seams, Turn};
-use crate::history::{AskedFor, History, HistoryError, Record, Urgency};
+use crate::engine::{Promotion, Seams};
+use crate::history::{AskedFor, History as _, Record, Urgency};
 use crate::host::protocol::Answer;
+use crate::plan::Plan;
+use crate::platform::kubernetes::evidence::KubeEvidence;
+use crate::platform::kubernetes::router::Router;
 use crate::platform::kubernetes::target::{SETTLE_LIMIT, Settings, watches};
 use crate::platform::kubernetes::watching::Watched;
 use crate::platform::kubernetes::{Access, Kubernetes};
-use crate::published::{
-    EventLine, PromotionStatus, ResultLine, STATUS_SCHEMA, Standing, StatusLine,
-};
-use crate::rollout::{Ask, Asks};
-use crate::share::Share;
+use crate::published::{ResultLine, asked_share};
+use crate::rollout::{Ask, Outcome};
 
-/// Wishes that are not heard yet.
-const WISHES_MAX: usize = 64;
+/// How long the result may take to be recorded.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Runs it to its end, and tells.
-pub(super) async fn drive(
-    cluster: &Cluster,
-    access: Access,
-    admitted: Admitted,
-    by: String,
-    answers: &mpsc::Sender<Answer>,
-) -> Result<(), Refused> {
-    let clock = SystemClock::start();
-    let id = crate::host::new_id(clock.now());
-    let Admitted { plan, router, stable, release, selector } = admitted;
-    let (name, asked) = (cluster.name.clone(), Share::ZERO);
-    let settings = Settings { name, revision: id.clone(), router, stable, release, asked };
-    let watched = Watched::start(&access, watches(&settings, &selector));
-    watched.settled(SETTLE_LIMIT).await?;
-    let plan = Arc::new(plan);
-    let mut promotion = Promotion::new(id.clone(), (*plan).clone(), clock.now())
-        .map_err(|error| Refused::usage(error.to_string(), None))?;
-    let platform = Kubernetes::new(access, watched, Arc::clone(&plan), settings, clock.clone());
-    let (wishes, heard) = mpsc::channel(WISHES_MAX);
-    *cluster.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(wishes);
-    let _ = answers.send(Answer::Begun { id: id.clone() }).await;
-    let mut told = Told { id: &id, by: &by, answers, look: None, newest: None };
-    let history = Notes { asks: Asks::default(), heard, next: None };
-    let evidence = Nothing;
-    let mut seams = Seams { platform, evidence, clock: clock.clone(), history };
-    let outcome = promotion.run(&mut seams, |turn| told.show(turn)).await;
-    *cluster.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    let line = ResultLine::new(&id, &plan.target, outcome);
-    let _ = answers.send(Answer::Result { line: Box::new(line) }).await;
-    Ok(())
+/// What a promotion is driven with, beside its record.
+#[derive(Debug)]
+pub(super) struct Drive<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) access: Access,
+    pub(super) router: Router,
+    /// The target's `matchLabels` as a selector.
+    pub(super) selector: String,
+    pub(super) answers: &'a mpsc::Sender<Answer>,
+    /// What is asked for from the beginning.
+    pub(super) wish: Option<Wish>,
 }
 
-/// Nothing is measured yet.
-struct Nothing;
-
-impl crate::evidence::Evidence for Nothing {
-    async fn look(&mut self, world: &crate::rollout::World) -> Look {
-        Look {
-            at_s: 0.0,
-            stage: 0,
-            share: world.share.unwrap_or_default(),
-            baseline: Default::default(),
-            candidate: Default::default(),
-            expected: Default::default(),
-            probes: Default::default(),
-            candidate_healthy: true,
-            queries: Default::default(),
-            missing: None,
-        }
-    }
-}
-
-struct Notes {
-    asks: Asks,
-    heard: mpsc::Receiver<(AskedFor, Ask)>,
-    next: Option<(AskedFor, Ask)>,
-}
-
-impl History for Notes {
-    async fn record(
-        &mut self,
-        at: chrono::DateTime<chrono::Utc>,
-        record: Record,
-        _urgency: Urgency,
-    ) -> Result<(), HistoryError> {
-        if let Record::Done { effect, error } = record {
-            eprintln!("{at} {effect:?} {error:?}");
-        } else if let Record::Decided { effects, waiting, state } = record {
-            eprintln!("{at} decided {:?} {effects:?} {}", state.phase, waiting.for_what);
-        }
-        Ok(())
-    }
-
-    async fn asks(&mut self) -> Asks {
-        while let Some((what, ask)) = self.next.take().or_else(|| self.heard.try_recv().ok()) {
-            self.asks.take(what, ask);
-        }
-        self.asks.clone()
-    }
-
-    async fn asked(&mut self) {
-        match self.heard.recv().await {
-            Some(wish) => self.next = Some(wish),
-            None => std::future::pending().await,
-        }
-    }
-}
-
-/// Tells whoever follows what each turn has brought.
-struct Told<'a> {
-    id: &'a str,
-    by: &'a str,
-    answers: &'a mpsc::Sender<Answer>,
-    look: Option<(Look, Judgement)>,
-    newest: Option<PromotionStatus>,
-}
-
-impl Told<'_> {
-    fn show(&mut self, turn: &Turn<'_>) {
-        if let Some((look, judgement)) = turn.look {
-            self.look = Some((look.clone(), judgement.clone()));
-        }
-        let status = PromotionStatus::new(&Standing {
-            id: self.id,
-            by: self.by,
-            plan: turn.plan,
-            state: turn.state,
-            waiting: turn.waiting,
-            world: turn.world,
-            look: self.look.as_ref().map(|(look, judgement)| (look, judgement)),
-            now: turn.at,
-        });
-        for event in turn.events {
-            let line = EventLine::new(self.id, &turn.plan.target, event);
-            // Whoever follows slowly misses some.
-            let _ = self.answers.try_send(Answer::Event { line });
-        }
-        let stable = turn.world.map(|world| &world.stable);
-        let line = StatusLine {
-            schema: STATUS_SCHEMA.into(),
-            at: turn.at,
-            target: turn.plan.target.clone(),
-            stable_revision: turn.plan.stable.name.clone(),
-            stable_ready: stable.map_or([0, 0], |stable| [stable.ready, stable.wanted]),
-            promotion: Some(status.clone()),
-            last: None,
+impl Drive<'_> {
+    /// Runs it to its end, tells, and returns the result.
+    pub(super) async fn run(self, held: Held) -> Result<ResultLine, Stopped> {
+        let clock = SystemClock::start();
+        let ledger = held.ledger.clone();
+        let (id, by) = (ledger.folded.id.clone(), ledger.folded.by.clone());
+        let plan = Arc::new(ledger.folded.plan.clone());
+        let settings = Settings {
+            name: self.cluster.name().to_owned(),
+            revision: id.clone(),
+            router: self.router.clone(),
+            stable: ledger.templates.stable,
+            release: ledger.templates.release,
+            asked: asked_share(&plan, &ledger.folded.state),
         };
-        if turn.look.is_some() || self.newest.as_ref() != Some(&status) {
-            let _ = self.answers.try_send(Answer::Status { line: Box::new(line) });
+        let diary = held.diary(clock.clone());
+        let lost = diary.lost();
+        let watched = Watched::start(&self.access, watches(&settings, &self.selector));
+        watched.settled(SETTLE_LIMIT).await?;
+        let evidence = KubeEvidence::start(self.access.clone(), watched.clone(), &plan);
+        let platform = Kubernetes::new(
+            self.access.clone(),
+            watched,
+            Arc::clone(&plan),
+            settings,
+            clock.clone(),
+        );
+        let (history, wishes) = Listening::new(diary);
+        if let Some(wish) = self.wish.clone() {
+            let _ = wishes.send(wish).await;
         }
-        self.newest = Some(status);
+        self.cluster.runs(Some(wishes.clone()));
+        let guard = tokio::spawn(give_way(platform.clone(), wishes, clock.clone()));
+        let _ = self.answers.send(Answer::Begun { id: id.clone() }).await;
+        let mut seams = Seams { platform, evidence, clock: clock.clone(), history };
+        let mut told = Told::new(&id, &by, self.answers);
+        let mut promotion = Promotion::resume(ledger.folded);
+        let ended = tokio::select! {
+            outcome = promotion.run(&mut seams, |turn| told.show(turn)) => Ok(outcome),
+            whose = lost_to(lost) => Err(whose),
+        };
+        guard.abort();
+        self.cluster.runs(None);
+        let outcome = ended.map_err(|whose| taken_over(&plan, &whose))?;
+        self.conclude(&id, &plan, outcome, seams.history, &clock).await
+    }
+
+    async fn conclude(
+        &self,
+        id: &str,
+        plan: &Plan,
+        outcome: Outcome,
+        mut history: Listening,
+        clock: &SystemClock,
+    ) -> Result<ResultLine, Stopped> {
+        let line = ResultLine::new(id, &plan.target, outcome.clone());
+        let record = Record::Finished { outcome: Box::new(outcome) };
+        // What it says is true without it: the state before it is terminal already.
+        let _ = history.record(clock.now(), record, Urgency::WayBack).await;
+        let _ = history.diary.close(CLOSE_LIMIT).await;
+        Ok(line)
+    }
+}
+
+/// Watches whether the target is still the one that was planned for, and says so once if not.
+async fn give_way(platform: Kubernetes, wishes: mpsc::Sender<Wish>, clock: SystemClock) {
+    loop {
+        if let Some(why) = platform.superseded() {
+            let ask = Ask { at: clock.now(), by: "somebody else".into(), reason: Some(why) };
+            // Nobody listens any more: it has ended.
+            let _ = wishes.send((AskedFor::Supersede, ask)).await;
+            return;
+        }
+        platform.changed().await;
+    }
+}
+
+async fn lost_to(mut lost: Lost) -> String {
+    lost.wait().await
+}
+
+/// Another process has it: nothing more is done here, and its result is told there.
+fn taken_over(plan: &Plan, whose: &str) -> Stopped {
+    Stopped::Error {
+        exit_code: 6,
+        message: format!("the promotion of {} goes on without this gate: {whose}", plan.target),
+        hint: Some(format!("gate status {}", plan.target)),
+    }
+}
+
+impl From<Refused> for Stopped {
+    fn from(refused: Refused) -> Self {
+        let exit_code = match &refused {
+            Refused::Busy(_) | Refused::NothingRuns { .. } => 7,
+            Refused::NoSuchStage { .. } | Refused::TooLarge { .. } | Refused::Unjudged(_) => 2,
+            Refused::Unreadable(_) | Refused::Cluster(_) => 6,
+        };
+        Self::Error { exit_code, message: refused.to_string(), hint: None }
     }
 }

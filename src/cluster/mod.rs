@@ -9,6 +9,7 @@
 //! | [`begin`](mod@begin) | one promotion at a time: begin, or go on with one whose gate is gone |
 //! | [`read`](mod@read) | what anybody may read, and ask for |
 //! | [`diary`] | the engine's history in the record, with few writes |
+//! | [`requests`] | the host's requests, done in a cluster |
 
 pub mod ledger;
 
@@ -25,6 +26,18 @@ pub mod begin;
 pub mod read;
 
 pub mod diary;
+
+mod admission;
+
+mod listening;
+
+mod told;
+
+mod drive;
+
+pub mod requests;
+
+pub use requests::Cluster;
 
 #[cfg(test)]
 mod tests;
