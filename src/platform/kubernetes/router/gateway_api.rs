@@ -1,9 +1,32 @@
 //! HTTPRoutes of the Gateway API (`gateway.networking.k8s.io/v1`): the share is a weight.
+//!
+//! The user's Services are never written. The candidate has Services of its own, which are backends
+//! beside the user's, and routes are changed make-before-break: a backend comes at weight 0 and settles,
+//! then only weights change, and the user's shape comes back when it is at 0 again. The way back is the
+//! weight first. A route that somebody keeps applying is not edited: see [`overlay`].
 
-use super::super::snapshot::Snapshot;
-use super::super::write::Write;
-use super::{Isolation, Order};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+
+use super::super::names::{self, REVISION, TARGET};
+use super::super::snapshot::{Snapshot, label};
+use super::super::write::{Kind, Op, Write};
+use super::endpoints::Behind;
+use super::{Isolation, Order, furthest, residue};
 use crate::share::Share;
+use backends::{Note, Pair};
+use status::Needed;
+
+pub mod backends;
+
+pub mod status;
+
+pub mod made;
+
+pub mod overlay;
+
+mod choose;
 
 /// A target whose Services are backends of HTTPRoutes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +43,9 @@ pub struct GatewayApi {
 /// Copies for a share of the requests, one at least.
 #[must_use]
 pub fn copies(share: Share, stable: u32) -> u32 {
-    let _ = share;
-    stable
+    let part = u64::from(stable) * u64::from(share.basis_points());
+    let copies = part.div_ceil(u64::from(Share::FULL.basis_points())).max(1);
+    u32::try_from(copies).unwrap_or(u32::MAX)
 }
 
 impl GatewayApi {
@@ -42,15 +66,271 @@ impl GatewayApi {
         Isolation::Label { key: self.key.clone(), value: self.value.clone() }
     }
 
-    pub(super) fn next(&self, _seen: &Snapshot, _order: &Order<'_>) -> Vec<Write> {
-        Vec::new()
+    /// Returns the user's routes that lost gate's backends, or that changed under gate's own.
+    pub(super) fn disturbed(&self, seen: &Snapshot) -> Vec<String> {
+        let changed = self.present(seen).filter(|(name, route)| {
+            match seen.routes.get(&overlay::name(name)) {
+                Some(own) => !overlay::fits(own, route, &self.services),
+                None => backends::noted(route).is_some() && !self.is_joined(route),
+            }
+        });
+        changed.map(|(name, _)| format!("HTTPRoute {name}")).collect()
     }
 
-    pub(super) fn share(&self, _seen: &Snapshot, _order: &Order<'_>) -> Option<Share> {
-        None
+    pub(super) fn next(&self, seen: &Snapshot, order: &Order<'_>) -> Vec<Write> {
+        if order.share.is_zero() {
+            return self.back(seen);
+        }
+        let services = self.backends(seen);
+        let made: Vec<Write> = services
+            .iter()
+            .filter_map(|service| made::service(seen, service, order.revision))
+            .collect();
+        if !made.is_empty() {
+            return made;
+        }
+        let serves = |service: &String| {
+            let behind = Behind::of(seen, &names::candidate(service));
+            behind.is_some_and(|behind| behind.candidate > 0)
+        };
+        let ready = services.iter().all(serves);
+        self.present(seen)
+            .filter_map(|(name, route)| self.route(seen, order, name, route, ready))
+            .collect()
     }
 
-    pub(super) fn restore(&self, _seen: &Snapshot, _revision: &str) -> Vec<Write> {
-        Vec::new()
+    /// Returns the next write for one of the user's routes.
+    fn route(
+        &self,
+        seen: &Snapshot,
+        order: &Order<'_>,
+        name: &String,
+        route: &DynamicObject,
+        ready: bool,
+    ) -> Option<Write> {
+        let laid = if self.lays_over(seen, name, route) {
+            let (own_name, own) = match seen.routes.get_key_value(&overlay::name(name)) {
+                Some((_, taken)) if !made::is_ours(&taken.metadata) => return None,
+                Some(own) => own,
+                None => {
+                    let own =
+                        overlay::route(seen, route, &self.services, order.revision, order.now)?;
+                    return Some(Write::Create { kind: Kind::HttpRoute, object: Box::new(own) });
+                }
+            };
+            if !overlay::fits(own, route, &self.services) {
+                // What is under it is another route now: nothing that was proven holds for it.
+                return self.weigh(own_name, own, Share::ZERO);
+            }
+            (own_name, own)
+        } else if self.is_joined(route) {
+            (name, route)
+        } else {
+            return Some(self.join(order, name, route));
+        };
+        let (name, route) = laid;
+        let settled = backends::noted(route)
+            .is_none_or(|note| backends::has_settled(note.at, order.now))
+            && status::is(route, Needed::Resolved);
+        (settled && ready).then(|| self.weigh(name, route, order.share)).flatten()
     }
+
+    /// The way back: every partner's weight to 0, where stable has somebody to take the requests.
+    fn back(&self, seen: &Snapshot) -> Vec<Write> {
+        let serves =
+            |service: &String| Behind::of(seen, service).is_some_and(|behind| behind.others > 0);
+        if !self.backends(seen).iter().all(serves) {
+            return Vec::new();
+        }
+        self.zero(seen)
+    }
+
+    fn zero(&self, seen: &Snapshot) -> Vec<Write> {
+        let used = self
+            .carriers(seen)
+            .filter(|(_, route)| self.shares(route).iter().any(|share| !share.is_zero()));
+        used.filter_map(|(name, route)| self.weigh(name, route, Share::ZERO)).collect()
+    }
+
+    /// Puts the partners beside the user's backends, at weight 0.
+    fn join(&self, order: &Order<'_>, name: &str, route: &DynamicObject) -> Write {
+        let mut note = backends::noted(route).unwrap_or(Note { at: order.now, rules: [].into() });
+        note.at = order.now;
+        let mut ops = Vec::new();
+        for (index, refs) in backends::rules(route) {
+            let joined = backends::joined(refs, &self.services);
+            if joined.len() > refs.len() {
+                note.rules.insert(index, refs.to_vec());
+                ops.extend(backends::replace(index, refs, &joined));
+            }
+        }
+        ops.extend(residue::note(&route.metadata, json!(note).to_string()));
+        Write::Patch { kind: Kind::HttpRoute, name: name.to_owned(), ops }
+    }
+
+    /// Writes the weights of all rules in one patch; `None` where they are so.
+    fn weigh(&self, name: &str, route: &DynamicObject, share: Share) -> Option<Write> {
+        let note = backends::noted(route);
+        let ops: Vec<Op> = self
+            .rules(route)
+            .flat_map(|(index, refs, _)| {
+                let noted = note.as_ref().and_then(|note| note.rules.get(&index));
+                let weights = backends::weights(refs, &self.services, noted, share);
+                backends::write(index, refs, &weights)
+            })
+            .collect();
+        (!ops.is_empty()).then(|| Write::Patch {
+            kind: Kind::HttpRoute,
+            name: name.to_owned(),
+            ops,
+        })
+    }
+
+    pub(super) fn share(&self, seen: &Snapshot, order: &Order<'_>) -> Option<Share> {
+        let carriers = self.carriers(seen);
+        let shares: Option<Vec<Share>> =
+            carriers.map(|(_, route)| self.share_of(route, order)).collect();
+        furthest(shares?, order.share)
+    }
+
+    fn share_of(&self, route: &DynamicObject, order: &Order<'_>) -> Option<Share> {
+        let needed = if order.share.is_zero() { Needed::Accepted } else { Needed::Resolved };
+        if !status::is(route, needed) {
+            return None;
+        }
+        let present = furthest(self.shares(route), order.share).unwrap_or(Share::ZERO);
+        if order.share.is_zero() {
+            return Some(present);
+        }
+        if self.is_joined(route) && self.weigh("", route, order.share).is_none() {
+            return Some(order.share);
+        }
+        // What looks like the order and is not stays unknown until it is.
+        Some(present).filter(|share| *share != order.share)
+    }
+
+    pub(super) fn restore(&self, seen: &Snapshot, revision: &str) -> Vec<Write> {
+        let zero = self.zero(seen);
+        if !zero.is_empty() {
+            return zero;
+        }
+        let (mut shapes, mut entries) = (Vec::new(), Vec::new());
+        for (name, route) in self.present(seen) {
+            let patch = |ops| Write::Patch { kind: Kind::HttpRoute, name: name.clone(), ops };
+            shapes.extend(Some(self.reshape(route)).filter(|ops| !ops.is_empty()).map(patch));
+            let disown = Some(residue::disown(&route.metadata));
+            entries.extend(disown.filter(|ops| !ops.is_empty()).map(patch));
+        }
+        let own = seen.routes.iter().map(|(name, route)| (Kind::HttpRoute, name, &route.metadata));
+        shapes.extend(removed(seen, own, revision));
+        let own =
+            seen.services.iter().map(|(name, service)| (Kind::Service, name, &service.metadata));
+        let services = removed(seen, own, revision);
+        // The routes first: no backend is removed that one still names.
+        [shapes, entries, services]
+            .into_iter()
+            .find(|writes| !writes.is_empty())
+            .unwrap_or_default()
+    }
+
+    /// Returns what brings the user's backends back literally.
+    fn reshape(&self, route: &DynamicObject) -> Vec<Op> {
+        let note = backends::noted(route);
+        let used = self
+            .rules(route)
+            .filter(|(_, _, pairs)| pairs.iter().any(|pair| pair.candidate.is_some()));
+        let mut ops: Vec<Op> = used
+            .flat_map(|(index, refs, _)| {
+                let noted = note.as_ref().and_then(|note| note.rules.get(&index));
+                let before = backends::original(refs, &self.services, noted);
+                backends::replace(index, refs, &before)
+            })
+            .collect();
+        ops.extend(residue::unnote(&route.metadata));
+        ops
+    }
+
+    /// Returns the rules that have a backend of the target.
+    fn rules<'a>(
+        &self,
+        route: &'a DynamicObject,
+    ) -> impl Iterator<Item = (usize, &'a [Value], Vec<Pair>)> {
+        let rules = backends::rules(route)
+            .map(|(index, refs)| (index, refs, backends::pairs(refs, &self.services)));
+        rules.filter(|(_, _, pairs)| !pairs.is_empty())
+    }
+
+    /// Returns the candidate's share of each rule that sends the target anything.
+    fn shares(&self, route: &DynamicObject) -> Vec<Share> {
+        let shares = self.rules(route).filter_map(|(_, refs, pairs)| {
+            let sum = |indexes: &mut dyn Iterator<Item = usize>| -> u64 {
+                indexes.map(|index| backends::weight(&refs[index])).sum()
+            };
+            let candidate = sum(&mut pairs.iter().filter_map(|pair| pair.candidate));
+            let all = candidate + sum(&mut pairs.iter().map(|pair| pair.user));
+            (all > 0).then(|| Share::from_fraction(candidate as f64 / all as f64)).flatten()
+        });
+        shares.collect()
+    }
+
+    fn is_joined(&self, route: &DynamicObject) -> bool {
+        self.rules(route).all(|(_, _, pairs)| pairs.iter().all(|pair| pair.candidate.is_some()))
+    }
+
+    /// Returns the user's routes.
+    fn present<'a>(
+        &self,
+        seen: &'a Snapshot,
+    ) -> impl Iterator<Item = (&'a String, &'a DynamicObject)> {
+        self.routes.iter().filter_map(|name| seen.routes.get_key_value(name))
+    }
+
+    /// Returns the routes that carry the weights: the user's, or gate's over them.
+    fn carriers<'a>(
+        &self,
+        seen: &'a Snapshot,
+    ) -> impl Iterator<Item = (&'a String, &'a DynamicObject)> {
+        self.present(seen).map(|user| {
+            let own = seen.routes.get_key_value(&overlay::name(user.0));
+            own.filter(|(_, own)| made::is_ours(&own.metadata)).unwrap_or(user)
+        })
+    }
+
+    /// Returns whether gate lays a route of its own over this one. Once begun in one way, it goes on so.
+    fn lays_over(&self, seen: &Snapshot, name: &str, route: &DynamicObject) -> bool {
+        let laid = seen.routes.get(&overlay::name(name));
+        laid.is_some_and(|own| made::is_ours(&own.metadata))
+            || (backends::noted(route).is_none() && overlay::is_needed(route))
+    }
+
+    /// Returns those of the Services that are backends.
+    fn backends(&self, seen: &Snapshot) -> Vec<String> {
+        let named = |service: &&String| {
+            self.present(seen).any(|(_, route)| {
+                let one = std::slice::from_ref(*service);
+                backends::rules(route).any(|(_, refs)| !backends::pairs(refs, one).is_empty())
+            })
+        };
+        self.services.iter().filter(named).cloned().collect()
+    }
+}
+
+/// Returns the writes that remove what gate has made for this promotion or another of the target.
+fn removed<'a>(
+    seen: &Snapshot,
+    objects: impl Iterator<Item = (Kind, &'a String, &'a ObjectMeta)>,
+    revision: &str,
+) -> Vec<Write> {
+    let target = seen.target.as_ref().and_then(|target| target.metadata.name.as_deref());
+    let target = target.map(names::target_label);
+    let ours = objects.filter(|(_, _, meta)| {
+        let of = label(meta.labels.as_ref(), TARGET);
+        of.is_some()
+            && (of == target.as_deref() || label(meta.labels.as_ref(), REVISION) == Some(revision))
+            && meta.deletion_timestamp.is_none()
+    });
+    ours.filter_map(|(kind, name, meta)| {
+        Some(Write::Delete { kind, name: name.clone(), uid: meta.uid.clone()? })
+    })
+    .collect()
 }

@@ -1,19 +1,32 @@
-//! What splits the traffic between the revisions: one router a file, all with the same four questions.
+//! What splits the traffic between the revisions: one router a file, all with the same questions.
 //!
 //! A router decides, and writes nothing itself: given what is there and what is ordered it returns
 //! the next writes. None of them waits; the next turn observes and asks again. So a router is a pure
 //! function, a repeated order is free, and a crash between any two writes is only a turn more.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::snapshot::Snapshot;
+use super::names;
+use super::snapshot::{Snapshot, label};
 use super::write::Write;
 use crate::policy::Strategy;
 use crate::share::Share;
 
+pub mod residue;
+
+pub mod endpoints;
+
+pub mod selector;
+
+pub mod gates;
+
 pub mod service;
 
 pub mod gateway_api;
+
+#[cfg(test)]
+mod tests;
 
 pub use gateway_api::GatewayApi;
 pub use service::PlainService;
@@ -45,6 +58,8 @@ pub struct Order<'a> {
     pub strategy: Strategy,
     /// Stable runs the release already: the candidate's pods are of the same version.
     pub adopted: bool,
+    /// What the clock says at this turn: a route that was changed has to settle.
+    pub now: DateTime<Utc>,
 }
 
 impl Router {
@@ -85,6 +100,25 @@ impl Router {
         }
     }
 
+    /// Returns why this router can't do what the shares of a plan ask for; `None`: it can.
+    #[must_use]
+    pub fn refuses(&self, seen: &Snapshot, shares: &[Share]) -> Option<String> {
+        match self {
+            Self::Service(router) => router.refuses(seen, shares),
+            Self::GatewayApi(_) => None,
+        }
+    }
+
+    /// Returns the objects that somebody else has reset since gate changed them, as people call them.
+    /// [`Router::next`] asserts them again; who calls it counts how often that was necessary.
+    #[must_use]
+    pub fn disturbed(&self, seen: &Snapshot) -> Vec<String> {
+        match self {
+            Self::Service(router) => router.disturbed(seen),
+            Self::GatewayApi(router) => router.disturbed(seen),
+        }
+    }
+
     /// Returns the next writes that give the user's objects back as they were; none: they are.
     /// Called when the share is 0 and no pod of the candidate is left.
     #[must_use]
@@ -97,7 +131,8 @@ impl Router {
 }
 
 /// Returns the Services whose selector matches a pod template's labels, by name: those that users of
-/// the target come through. Without a selector, or an ExternalName, there is nothing to split.
+/// the target come through, whatever gate has narrowed them to. Without a selector, or an ExternalName,
+/// there is nothing to split.
 #[must_use]
 pub fn services_of<'a>(seen: &'a Snapshot, template: &Value, ignored: &[String]) -> Vec<&'a str> {
     let labels = template.pointer("/metadata/labels");
@@ -105,11 +140,16 @@ pub fn services_of<'a>(seen: &'a Snapshot, template: &Value, ignored: &[String])
         labels.and_then(|labels| labels.get(key)).and_then(Value::as_str) == Some(value)
     };
     let matching = seen.services.iter().filter(|(name, service)| {
-        let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
         !ignored.contains(name)
-            && selector.is_some_and(|selector| {
-                !selector.is_empty() && selector.iter().all(|(key, value)| has(key, value))
-            })
+            && label(service.metadata.labels.as_ref(), names::TARGET).is_none()
+            && selector::original(service)
+                .is_some_and(|selector| selector.iter().all(|(key, value)| has(key, value)))
     });
     matching.map(|(name, _)| name.as_str()).collect()
+}
+
+/// Returns the share that is least like the ordered one: all parts of a data plane must agree.
+fn furthest(shares: Vec<Share>, ordered: Share) -> Option<Share> {
+    let distance = |share: &Share| share.basis_points().abs_diff(ordered.basis_points());
+    shares.into_iter().max_by_key(distance)
 }

@@ -1,0 +1,156 @@
+//! A route of gate's own over one that somebody else keeps applying: the user's is never written.
+//!
+//! It has the same parents, hostnames and rules, each match multiplied by the HTTP methods: of two
+//! routes for the same path the one that names the method is more specific, and wins. CONNECT and
+//! TRACE are left out; such requests stay with the user's route, which is to say with stable.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+
+use super::super::super::names;
+use super::super::super::snapshot::Snapshot;
+use super::super::super::write::Kind;
+use super::backends::{self, Note};
+use super::made;
+
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+/// Of one rule, and of all rules together, as the API has it.
+const MATCHES_MAX: (usize, usize) = (64, 128);
+/// Marks of tools that apply objects again and again.
+const GITOPS: [&str; 3] =
+    ["argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/"];
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Returns the name of gate's route over a user's.
+#[must_use]
+pub fn name(route: &str) -> String {
+    names::fitting(route, "-gate")
+}
+
+/// Returns whether somebody keeps applying a route, so that an edit in place would be lost.
+#[must_use]
+pub fn is_needed(route: &DynamicObject) -> bool {
+    let meta = &route.metadata;
+    let entries = meta.managed_fields.as_deref().unwrap_or_default();
+    let applied = entries.iter().any(|entry| {
+        entry.operation.as_deref() == Some("Apply")
+            && entry.manager.as_deref() != Some(names::MANAGER)
+    });
+    let keys = || meta.labels.iter().chain(&meta.annotations).flat_map(BTreeMap::keys);
+    let marked = keys().any(|key| GITOPS.iter().any(|mark| key.starts_with(mark)));
+    applied || (marked && keys().any(|key| key == LAST_APPLIED))
+}
+
+/// Returns why no route can be laid over this one.
+#[must_use]
+pub fn refuses(route: &DynamicObject, seen: &Snapshot) -> Option<String> {
+    let name = route.metadata.name.as_deref().unwrap_or_default();
+    let held = format!("the HTTPRoute {name} is applied again and again by somebody else");
+    let matches: Vec<usize> =
+        rules(route).map(|rule| matches(rule).len() * METHODS.len()).collect();
+    if rules(route).flat_map(matches_of).any(|one| one.get("method").is_some()) {
+        return Some(format!(
+            "{held}, and matches methods itself: none of gate's can go before it"
+        ));
+    }
+    let (rule_max, all_max) = MATCHES_MAX;
+    if matches.iter().any(|count| *count > rule_max) || matches.iter().sum::<usize>() > all_max {
+        return Some(format!("{held}, and has too many matches for one of gate's over it"));
+    }
+    let finer = seen.routes.iter().find(|(other, object)| {
+        other.as_str() != name
+            && !made::is_ours(&object.metadata)
+            && shares_a_parent(route, object)
+            && rules(object).flat_map(matches_of).any(is_fine)
+    });
+    finer.map(|(other, _)| {
+        format!("{held}, and one of gate's over it would go before the HTTPRoute {other}, which matches headers or parameters")
+    })
+}
+
+/// Returns gate's route over a user's, the candidate at weight 0; `None` until the target is there.
+#[must_use]
+pub fn route(
+    seen: &Snapshot,
+    of: &DynamicObject,
+    services: &[String],
+    revision: &str,
+    now: DateTime<Utc>,
+) -> Option<DynamicObject> {
+    let name = name(of.metadata.name.as_deref()?);
+    let mut object = made::object(seen, Kind::HttpRoute, &name, revision)?;
+    let rules = backends::rules(of)
+        .filter(|(_, refs)| !backends::pairs(refs, services).is_empty())
+        .map(|(index, refs)| (index, refs.to_vec()));
+    let note = json!(Note { at: now, rules: rules.collect() }).to_string();
+    object.metadata.annotations = Some(BTreeMap::from([(names::ORIGINAL.to_owned(), note)]));
+    object.data = json!({ "spec": spec(of, services) });
+    Some(object)
+}
+
+/// Returns whether gate's route is still what it would be if it were laid now, weights apart.
+#[must_use]
+pub fn fits(own: &DynamicObject, of: &DynamicObject, services: &[String]) -> bool {
+    let present = own.data.get("spec").cloned().unwrap_or_default();
+    unweighted(present) == unweighted(spec(of, services))
+}
+
+fn spec(of: &DynamicObject, services: &[String]) -> Value {
+    let mut spec = of.data.get("spec").cloned().unwrap_or_default();
+    for rule in spec.get_mut("rules").and_then(Value::as_array_mut).into_iter().flatten() {
+        rule["matches"] = Value::Array(matches(rule).iter().flat_map(with_methods).collect());
+        if rule.get("backendRefs").is_some() {
+            rule["backendRefs"] = Value::Array(backends::joined(backends::refs(rule), services));
+        }
+    }
+    spec
+}
+
+fn unweighted(mut spec: Value) -> Value {
+    for rule in spec.get_mut("rules").and_then(Value::as_array_mut).into_iter().flatten() {
+        let refs = rule.get_mut("backendRefs").and_then(Value::as_array_mut);
+        for backend in refs.into_iter().flatten() {
+            backend.as_object_mut().and_then(|fields| fields.remove("weight"));
+        }
+    }
+    spec
+}
+
+fn rules(route: &DynamicObject) -> impl Iterator<Item = &Value> {
+    route.data.pointer("/spec/rules").and_then(Value::as_array).into_iter().flatten()
+}
+
+fn matches_of(rule: &Value) -> impl Iterator<Item = &Value> {
+    rule.get("matches").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Returns the matches of a rule; without any it matches every path.
+fn matches(rule: &Value) -> Vec<Value> {
+    let written: Vec<Value> = matches_of(rule).cloned().collect();
+    let every = || vec![json!({ "path": { "type": "PathPrefix", "value": "/" } })];
+    if written.is_empty() { every() } else { written }
+}
+
+fn with_methods(one: &Value) -> impl Iterator<Item = Value> {
+    METHODS.iter().map(move |method| {
+        let mut one = one.clone();
+        one["method"] = json!(method);
+        one
+    })
+}
+
+fn is_fine(one: &Value) -> bool {
+    one.get("headers").is_some() || one.get("queryParams").is_some()
+}
+
+fn shares_a_parent(one: &DynamicObject, other: &DynamicObject) -> bool {
+    let parents = |route: &DynamicObject| -> Vec<Value> {
+        let parents = route.data.pointer("/spec/parentRefs").and_then(Value::as_array);
+        parents.into_iter().flatten().filter_map(|parent| parent.get("name").cloned()).collect()
+    };
+    let others = parents(other);
+    parents(one).iter().any(|parent| others.contains(parent))
+}

@@ -1,0 +1,8 @@
+//! Both routers, turn by turn, against a cluster in memory.
+
+mod cluster;
+mod walk;
+
+mod backends;
+mod refusals;
+mod storm;

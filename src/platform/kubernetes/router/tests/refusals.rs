@@ -1,0 +1,108 @@
+//! What a router can't do, said before anything is written.
+
+use serde_json::{Value, json};
+
+use super::cluster::Cluster;
+use super::walk::{Kept, Walk, percent};
+use crate::platform::kubernetes::router::GatewayApi;
+use crate::platform::kubernetes::write::Kind;
+use crate::share::Share;
+
+/// A change of the Service `web`, the share of a plan, and what is said against it.
+#[track_caller]
+fn check_plain(path: &str, value: Value, share: Share, expected: Option<&str>) {
+    let mut walk = Walk::new(Kept::Plain);
+    let service = walk.cluster.objects.get_mut(&(Kind::Service, "web".into())).unwrap();
+    service["spec"][path] = value;
+    let said = walk.router.refuses(&walk.cluster.snapshot(), &[Share::ZERO, share, Share::FULL]);
+    assert_eq!(said.as_deref().map(|said| said.split(':').next().unwrap()), expected);
+}
+
+#[test]
+fn plain_services_that_can_not_be_split_are_refused() {
+    let sticky = "the Service web has sessionAffinity ClientIP";
+    check_plain("sessionAffinity", json!("None"), percent(5.0), None);
+    check_plain("sessionAffinity", json!("ClientIP"), percent(5.0), Some(sticky));
+    check_plain("sessionAffinity", json!("ClientIP"), Share::FULL, None);
+    let unready = "the Service web has publishNotReadyAddresses";
+    check_plain("publishNotReadyAddresses", json!(true), Share::FULL, Some(unready));
+}
+
+#[track_caller]
+fn check_route(change: impl FnOnce(&mut Cluster), route: Option<&str>, expected: Result<(), &str>) {
+    let mut cluster = Cluster::with_route(2);
+    change(&mut cluster);
+    let said = GatewayApi::new(&cluster.snapshot(), &cluster.template(), route, &[]);
+    match (said, expected) {
+        (Ok(router), Ok(())) => {
+            assert_eq!((router.key.as_str(), router.value.as_str()), ("app", "web-candidate"));
+            assert_eq!(
+                (router.routes, router.services),
+                (vec!["shop".to_owned()], vec!["web".into(), "web-front".into()])
+            );
+        }
+        (Err(said), Err(expected)) => assert!(said.contains(expected), "{said}"),
+        (said, expected) => panic!("{said:?}, not {expected:?}"),
+    }
+}
+
+fn applied(change: impl FnOnce(&mut Value)) -> impl FnOnce(&mut Cluster) {
+    move |cluster| {
+        let mut route = Cluster::route();
+        route["metadata"]["managedFields"] = json!([{ "manager": "argocd", "operation": "Apply" }]);
+        change(&mut route);
+        cluster.put(Kind::HttpRoute, "shop", route);
+    }
+}
+
+#[test]
+fn routes_that_can_not_carry_weights_are_refused() {
+    let selector = |name: &'static str, selector: Value| {
+        move |cluster: &mut Cluster| {
+            cluster.put(Kind::Service, name, json!({ "spec": { "selector": selector } }));
+        }
+    };
+    check_route(|_| {}, None, Ok(()));
+    check_route(|_| {}, Some("shop"), Ok(()));
+    check_route(|_| {}, Some("nowhere"), Err("no HTTPRoute nowhere"));
+    let blog = json!({ "spec": { "rules": [{ "backendRefs": [{ "name": "blog" }] }] } });
+    check_route(
+        |it| it.put(Kind::HttpRoute, "blog", blog),
+        Some("blog"),
+        Err("has no backend of web"),
+    );
+    check_route(
+        selector("tier", json!({ "tier": "front" })),
+        None,
+        Err("no label is needed by all"),
+    );
+    check_route(selector("web-candidate", json!({ "app": "x" })), None, Err("is not gate's"));
+    let full = |route: &mut Value| {
+        let many: Vec<Value> = (0..16).map(|_| json!({ "name": "web" })).collect();
+        route["spec"]["rules"][0]["backendRefs"] = json!(many);
+    };
+    check_route(applied(full), None, Err("no room"));
+}
+
+#[test]
+fn a_route_is_laid_over_only_where_it_wins_and_hides_nothing() {
+    check_route(applied(|_| {}), None, Ok(()));
+    let methods = |route: &mut Value| {
+        route["spec"]["rules"][0]["matches"] = json!([{ "method": "GET" }]);
+    };
+    check_route(applied(methods), None, Err("matches methods itself"));
+    let many = |route: &mut Value| {
+        let many = vec![json!({ "path": { "type": "Exact", "value": "/x" } }); 10];
+        route["spec"]["rules"][0]["matches"] = json!(many);
+    };
+    check_route(applied(many), None, Err("too many matches"));
+    let finer = json!({ "spec": {
+        "parentRefs": [{ "name": "edge" }],
+        "rules": [{ "matches": [{ "headers": [{ "name": "x", "value": "y" }] }], "backendRefs": [{ "name": "blog" }] }],
+    }});
+    let beside = |it: &mut Cluster| {
+        applied(|_| {})(it);
+        it.put(Kind::HttpRoute, "testers", finer);
+    };
+    check_route(beside, None, Err("the HTTPRoute testers"));
+}

@@ -1,0 +1,363 @@
+//! Orders as the platform gives them, and what must hold at every moment on the way.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use super::cluster::{Cluster, ID};
+use crate::platform::kubernetes::names::{MANAGER, SERVE};
+use crate::platform::kubernetes::router::{
+    GatewayApi, Isolation, Order, PlainService, Router, services_of,
+};
+use crate::platform::kubernetes::write::{Kind, Op, Write};
+use crate::policy::Strategy;
+use crate::share::Share;
+
+pub(super) const STABLE: u32 = 4;
+/// Turns until an order is in effect, at most: settling alone takes ten.
+const TURNS_MAX: usize = 40;
+const SERVICES: [&str; 2] = ["web", "web-front"];
+
+pub(super) struct Walk {
+    pub(super) cluster: Cluster,
+    pub(super) router: Router,
+    pub(super) now: DateTime<Utc>,
+    pub(super) adopted: bool,
+    /// The share has been seen at 0 since it was ordered, and nobody has reset anything since.
+    pub(super) safe: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    Plain,
+    InPlace,
+    Overlay,
+}
+
+pub(super) const ALL: [Kept; 3] = [Kept::Plain, Kept::InPlace, Kept::Overlay];
+
+pub(super) fn percent(percent: f64) -> Share {
+    Share::from_percent(percent).unwrap()
+}
+
+fn router(cluster: &Cluster, kept: Kept) -> Router {
+    let seen = cluster.snapshot();
+    match kept {
+        Kept::Plain => {
+            let services = services_of(&seen, &cluster.template(), &[]);
+            Router::Service(PlainService {
+                services: services.into_iter().map(str::to_owned).collect(),
+            })
+        }
+        Kept::InPlace | Kept::Overlay => {
+            Router::GatewayApi(GatewayApi::new(&seen, &cluster.template(), None, &[]).unwrap())
+        }
+    }
+}
+
+impl Walk {
+    pub(super) fn new(kept: Kept) -> Self {
+        let mut cluster = match kept {
+            Kept::Plain => Cluster::new(STABLE),
+            Kept::InPlace | Kept::Overlay => Cluster::with_route(STABLE),
+        };
+        if kept == Kept::Overlay {
+            let mut route = Cluster::route();
+            route["metadata"]["managedFields"] =
+                json!([{ "manager": "flux", "operation": "Apply" }]);
+            cluster.put(Kind::HttpRoute, "shop", route);
+            cluster.run();
+        }
+        let router = router(&cluster, kept);
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        Self { cluster, router, now, adopted: false, safe: false }
+    }
+
+    pub(super) fn kept(&self) -> Kept {
+        let over = self
+            .cluster
+            .get(Kind::HttpRoute, "shop")
+            .is_some_and(|route| route["metadata"]["managedFields"][0]["operation"] == "Apply");
+        match (&self.router, over) {
+            (Router::Service(_), _) => Kept::Plain,
+            (Router::GatewayApi(_), false) => Kept::InPlace,
+            (Router::GatewayApi(_), true) => Kept::Overlay,
+        }
+    }
+
+    pub(super) fn order(&self, share: Share) -> Order<'static> {
+        let strategy = Strategy::Canary;
+        Order { revision: ID, share, strategy, adopted: self.adopted, now: self.now }
+    }
+
+    pub(super) fn label(&self) -> Option<(String, String)> {
+        match self.router.isolation() {
+            Isolation::Readiness => None,
+            Isolation::Label { key, value } => Some((key, value)),
+        }
+    }
+
+    /// Gives the candidate the copies that a share needs.
+    pub(super) fn size(&mut self, share: Share) {
+        let pods = self.router.copies(share, STABLE);
+        let label = self.label();
+        let label = label.as_ref().map(|(key, value)| (key.as_str(), value.as_str()));
+        let have = self.cluster.of(Kind::Pod).filter(|(name, _)| name.starts_with("candidate-"));
+        let pods = pods.max(u32::try_from(have.count()).unwrap());
+        self.cluster.scale_candidate(pods, label);
+        self.cluster.run();
+    }
+
+    /// One turn: observes, decides, and sends so many of the writes before it is killed.
+    pub(super) fn turn(&mut self, share: Share, writes_max: usize) -> usize {
+        self.now += TimeDelta::milliseconds(200);
+        let writes = self.router.next(&self.cluster.snapshot(), &self.order(share));
+        for write in writes.iter().take(writes_max) {
+            assert!(self.cluster.write(write), "{write:?}");
+            self.check(share);
+        }
+        writes.len()
+    }
+
+    /// Turns until the order is in effect; returns how many writes that took.
+    pub(super) fn drive(&mut self, share: Share) -> usize {
+        let mut writes = 0;
+        self.safe &= share.is_zero();
+        for _ in 0..TURNS_MAX {
+            let wrote = self.turn(share, usize::MAX);
+            writes += wrote;
+            let before = self.seen(share);
+            self.cluster.run();
+            self.check(share);
+            self.safe |= share.is_zero() && self.seen(share) == Some(share);
+            if wrote == 0 && before == Some(share) {
+                return writes;
+            }
+            // A gate that is started again finds the same router.
+            assert_eq!(router(&self.cluster, self.kept()), self.router);
+        }
+        panic!("{share} is not in effect: {:?}, {:#?}", self.seen(share), self.cluster.objects);
+    }
+
+    pub(super) fn seen(&self, share: Share) -> Option<Share> {
+        self.router.share(&self.cluster.snapshot(), &self.order(share))
+    }
+
+    /// What must hold whenever the controllers catch up: somebody serves, and at 0 it is stable.
+    pub(super) fn check(&self, share: Share) {
+        let mut caught_up = self.cluster.clone();
+        caught_up.run();
+        for service in SERVICES {
+            let (candidate, others) = caught_up.behind(service);
+            assert!(candidate + others > 0, "nobody behind {service}: {:#?}", caught_up.objects);
+        }
+        let part = part(&caught_up);
+        assert!(!(self.safe && share.is_zero() && part > 0.0), "{part} at 0");
+    }
+
+    /// Everything of gate's goes; returns how many writes that took.
+    pub(super) fn restore(&mut self) -> usize {
+        let mut count = 0;
+        for _ in 0..TURNS_MAX {
+            let writes = self.router.restore(&self.cluster.snapshot(), ID);
+            if writes.is_empty() {
+                return count;
+            }
+            count += writes.len();
+            for write in writes {
+                assert!(self.cluster.write(&write), "{write:?}");
+                self.check(Share::ZERO);
+            }
+            self.cluster.run();
+        }
+        panic!("the way out has no end");
+    }
+
+    /// The candidate's pods are ended, as the platform does it once the share was seen at 0.
+    pub(super) fn end(&mut self) {
+        self.drive(Share::ZERO);
+        self.cluster.end_candidate();
+        self.restore();
+    }
+}
+
+/// Returns the part of the requests that reach the candidate, as the data plane has it: the largest.
+pub(super) fn part(cluster: &Cluster) -> f64 {
+    let fraction = |part: f64, all: f64| if all > 0.0 { part / all } else { 0.0 };
+    let Some(user) = cluster.routed.get("shop") else {
+        let behind = SERVICES.map(|service| cluster.behind(service));
+        let parts = behind.map(|(own, others)| fraction(own as f64, (own + others) as f64));
+        return parts.into_iter().fold(0.0, f64::max);
+    };
+    let rules = cluster.routed.get("shop-gate").unwrap_or(user);
+    let parts = rules.as_array().unwrap().iter().filter_map(|rule| {
+        let (mut own, mut all) = (0.0, 0.0);
+        for backend in rule["backendRefs"].as_array().unwrap() {
+            let (name, weight) = (backend["name"].as_str().unwrap(), weight(backend));
+            if name.starts_with("web") {
+                all += weight;
+                own += if name.ends_with("-candidate") { weight } else { 0.0 };
+                let (candidate, others) = cluster.behind(name);
+                assert!(weight == 0.0 || candidate + others > 0, "{weight} to nobody: {name}");
+            }
+        }
+        let ours = rule["backendRefs"].to_string().contains("web");
+        assert!(!ours || all > 0.0, "a rule sends nobody anything: {rule}");
+        ours.then(|| fraction(own, all))
+    });
+    parts.fold(0.0, f64::max)
+}
+
+fn weight(backend: &Value) -> f64 {
+    backend.get("weight").map_or(1.0, |weight| weight.as_f64().unwrap())
+}
+
+#[track_caller]
+fn same(before: &Cluster, after: &Cluster) {
+    let (before, after) = (before.users_view(), after.users_view());
+    assert_eq!(before, after);
+    assert!(!json!(after.values().collect::<Vec<_>>()).to_string().contains(MANAGER), "an entry");
+}
+
+/// Shares in effect, the part of the requests for each, and the most writes that one took.
+#[track_caller]
+fn check(kept: Kept, orders: &[(f64, f64)], writes_max: usize) {
+    let mut walk = Walk::new(kept);
+    let before = walk.cluster.clone();
+    for (ordered, expected) in orders {
+        let share = percent(*ordered);
+        walk.size(share);
+        let writes = walk.drive(share);
+        let seen = part(&walk.cluster);
+        assert!((seen - expected).abs() < 1e-9, "{kept:?} {ordered} %: {seen}");
+        assert!(writes <= writes_max, "{kept:?} {ordered} %: {writes} writes");
+    }
+    walk.end();
+    same(&before, &walk.cluster);
+}
+
+#[test]
+fn every_share_is_reached_and_given_back() {
+    let pods = [(0.0, 0.0), (5.0, 0.2), (25.0, 0.2), (50.0, 0.5), (100.0, 1.0), (0.0, 0.0)];
+    check(Kept::Plain, &pods, 8);
+    let exact = [(0.0, 0.0), (5.0, 0.05), (12.34, 0.1234), (50.0, 0.5), (100.0, 1.0), (0.0, 0.0)];
+    check(Kept::InPlace, &exact, 4);
+    check(Kept::Overlay, &exact, 4);
+}
+
+#[test]
+fn a_switch_in_one_step_is_never_a_mixture() {
+    for kept in ALL {
+        check(kept, &[(0.0, 0.0), (100.0, 1.0), (0.0, 0.0), (100.0, 1.0)], 10);
+    }
+    let mut walk = Walk::new(Kept::Plain);
+    walk.size(Share::FULL);
+    for _ in 0..TURNS_MAX {
+        walk.turn(Share::FULL, usize::MAX);
+        walk.cluster.run();
+        let part = part(&walk.cluster);
+        assert!(part == 0.0 || part == 1.0, "{part}");
+    }
+    assert_eq!(part(&walk.cluster), 1.0);
+}
+
+#[test]
+fn where_nothing_was_let_in_nothing_is_written() {
+    for kept in ALL {
+        let mut walk = Walk::new(kept);
+        walk.size(Share::FULL);
+        assert_eq!((walk.drive(Share::ZERO), walk.seen(Share::ZERO)), (0, Some(Share::ZERO)));
+        walk.cluster.end_candidate();
+        assert_eq!(walk.restore(), 0);
+    }
+}
+
+#[test]
+fn an_adopted_release_takes_over_without_a_gap() {
+    for kept in ALL {
+        let mut walk = Walk::new(kept);
+        let before = walk.cluster.clone();
+        walk.size(Share::FULL);
+        walk.drive(Share::FULL);
+        // Stable rolls: none of it is left for a moment, and the candidate serves everybody.
+        walk.cluster.roll(2, 0);
+        if kept == Kept::Plain {
+            walk.cluster.run();
+            assert_eq!(walk.turn(Share::FULL, usize::MAX), 0);
+            walk.check(Share::FULL);
+        }
+        walk.cluster.roll(2, STABLE);
+        walk.cluster.run();
+        walk.adopted = true;
+        walk.end();
+        same(&before, &walk.cluster);
+    }
+}
+
+/// The first turn at 0 after 100 %: its writes, in words.
+#[track_caller]
+fn check_first(kept: Kept, expected: &[&str]) {
+    let mut walk = Walk::new(kept);
+    walk.size(Share::FULL);
+    walk.drive(Share::FULL);
+    let writes = walk.router.next(&walk.cluster.snapshot(), &walk.order(Share::ZERO));
+    let said = writes.iter().map(|write| {
+        let Write::Patch { kind, name, ops } = write else { panic!("{write:?}") };
+        let of_version = |op: &Op| format!("{op:?}").contains("resourceVersion");
+        assert!(!ops.iter().any(of_version), "an edit elsewhere would refuse the way back");
+        format!("{kind} {name}")
+    });
+    assert_eq!(said.collect::<Vec<_>>(), expected);
+    for write in &writes {
+        walk.cluster.write(write);
+    }
+    walk.cluster.run();
+    assert_eq!((walk.seen(Share::ZERO), part(&walk.cluster)), (Some(Share::ZERO), 0.0));
+}
+
+#[test]
+fn the_first_write_of_the_way_back_is_enough() {
+    check_first(Kept::Plain, &["Service web", "Service web-front"]);
+    check_first(Kept::InPlace, &["HTTPRoute shop"]);
+    check_first(Kept::Overlay, &["HTTPRoute shop-gate"]);
+}
+
+#[test]
+fn nobody_is_sent_to_a_stable_without_a_ready_pod() {
+    for kept in ALL {
+        let mut walk = Walk::new(kept);
+        walk.size(Share::FULL);
+        walk.drive(Share::FULL);
+        walk.cluster.roll(1, 0);
+        walk.cluster
+            .objects
+            .retain(|(kind, name), _| *kind != Kind::Pod || !name.starts_with("web-"));
+        walk.cluster.run();
+        let order = walk.order(Share::ZERO);
+        assert_eq!(walk.router.next(&walk.cluster.snapshot(), &order), [], "{kept:?}");
+        walk.cluster.stable_pod("hash1", 0);
+        walk.cluster.run();
+        walk.drive(Share::ZERO);
+    }
+}
+
+#[test]
+fn a_pod_that_is_not_ready_is_not_counted_and_one_of_the_others_takes_its_place() {
+    let mut walk = Walk::new(Kept::Plain);
+    walk.size(percent(50.0));
+    walk.drive(percent(25.0));
+    let open = |walk: &Walk| -> Vec<String> {
+        let pods = walk.cluster.of(Kind::Pod).filter(|(_, pod)| {
+            let conditions = pod["status"]["conditions"].as_array().unwrap();
+            conditions.iter().any(|one| one["type"] == SERVE && one["status"] == "True")
+        });
+        pods.map(|(name, _)| name.to_owned()).collect()
+    };
+    assert_eq!(open(&walk), ["candidate-0"]);
+    let pod = walk.cluster.objects.get_mut(&(Kind::Pod, "candidate-0".into())).unwrap();
+    let conditions = pod["status"]["conditions"].as_array_mut().unwrap();
+    conditions.retain(|one| one["type"] != "ContainersReady");
+    walk.cluster.run();
+    assert_eq!(walk.seen(percent(25.0)), Some(Share::ZERO));
+    walk.drive(percent(25.0));
+    assert_eq!(open(&walk), ["candidate-1"]);
+}
