@@ -18,6 +18,7 @@
 //! | [`watching`] | how that is kept up to date |
 //! | [`write`](mod@write) | what is written, and under which conditions |
 //! | [`router`] | what splits the traffic |
+//! | [`evidence`] | counters, probes and readiness of the pods |
 
 pub mod names;
 
@@ -32,3 +33,5 @@ pub mod watching;
 pub mod write;
 
 pub mod router;
+
+pub mod evidence;
