@@ -64,6 +64,24 @@ pub struct Plan {
     pub freeze: Vec<Freeze>,
     /// Where the policy came from, in words for the user.
     pub policy_source: String,
+    /// How traffic is moved, where there is a choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficPlan>,
+}
+
+/// Through what the users come, and how the candidate gets its share of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficPlan {
+    /// `service` or `gateway-api`.
+    pub router: String,
+    /// Every Service that selects stable's pods.
+    pub services: Vec<String>,
+    /// The routes whose weights are changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
+    /// The label that has another value on the candidate's pods, and that value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_apart: Option<(String, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,6 +166,7 @@ impl Plan {
             approval_timeout: policy.approval_timeout,
             freeze: policy.freeze.clone(),
             policy_source: policy_source.into(),
+            traffic: None,
         }
     }
 

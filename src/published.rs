@@ -251,6 +251,16 @@ impl PromotionStatus {
     }
 }
 
+impl PromotionStatus {
+    /// Returns whether it shows anything new; times that go on are not.
+    #[must_use]
+    pub fn is_news_after(&self, before: &Self) -> bool {
+        (&self.phase, self.stage, self.seen, &self.trouble)
+            != (&before.phase, before.stage, before.seen, &before.trouble)
+            || self.waiting.for_what != before.waiting.for_what
+    }
+}
+
 pub(crate) fn unknown_reasons(judgement: &Judgement) -> Vec<String> {
     match &judgement.verdict {
         Verdict::Unknown { why } => why.iter().map(Unknown::to_string).collect(),

@@ -115,7 +115,8 @@ async fn from_history(
     };
     let found = past.iter().rev().find(is_meant).map(|(_, template)| template.clone());
     found.ok_or_else(|| {
-        let known = past.iter().map(|(n, template)| format!("{n} ({})", template::name(template, None)));
+        let known =
+            past.iter().map(|(n, template)| format!("{n} ({})", template::name(template, None)));
         let known = known.collect::<Vec<_>>().join(", ");
         let hint = if known.is_empty() {
             "the Deployment has no earlier ReplicaSet".to_owned()
@@ -173,7 +174,8 @@ fn refuse(
         let at = bad.at.format("%Y-%m-%d %H:%M:%S UTC");
         let reason = format!("{} is in quarantine since {at}: {}", plan.release.name, bad.cause);
         let (target, release) = (&plan.target, &plan.release.name);
-        let next = format!("gate promote {target} --release {release} --retry 'why it is good now'");
+        let next =
+            format!("gate promote {target} --release {release} --retry 'why it is good now'");
         (ResultWord::Refused, 7, reason, Some(next))
     } else if let Some(until) = plan.frozen_until(SystemClock::start().now()) {
         let until = until.format("%Y-%m-%d %H:%M:%S UTC");
@@ -205,9 +207,10 @@ pub(super) async fn router_again(
     plan: &Plan,
 ) -> Result<(Router, String), Stopped> {
     let target = target(access, name).await?;
-    let router = plan.traffic.as_ref().and_then(Router::of_plan).ok_or_else(|| {
-        Stopped::refused("its record does not say how it moves traffic", None)
-    })?;
+    let router =
+        plan.traffic.as_ref().and_then(Router::of_plan).ok_or_else(|| {
+            Stopped::refused("its record does not say how it moves traffic", None)
+        })?;
     Ok((router, selector(&target)))
 }
 
@@ -229,7 +232,8 @@ pub(super) async fn target(access: &Access, name: &str) -> Result<DynamicObject,
     let what = format!("reading deployment/{name}");
     let found = access.ask(&what, access.objects(Kind::Deployment).get_opt(name)).await?;
     found.ok_or_else(|| {
-        let message = format!("there is no deployment {name} in the namespace {}", access.namespace);
+        let message =
+            format!("there is no deployment {name} in the namespace {}", access.namespace);
         Stopped::usage(message, Some("name another with -n/--namespace or --context".into()))
     })
 }

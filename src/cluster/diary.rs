@@ -156,10 +156,11 @@ impl Diary {
 impl Lost {
     /// Waits until the promotion is another process's; returns whose, in words.
     pub async fn wait(&mut self) -> String {
-        match self.0.wait_for(Option::is_some).await {
-            Ok(lost) => lost.clone().unwrap_or_default(),
+        let lost = self.0.wait_for(Option::is_some).await.ok().and_then(|lost| lost.clone());
+        match lost {
+            Some(lost) => lost,
             // Nobody writes any more: it can't be lost.
-            Err(_) => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 }

@@ -38,6 +38,3 @@ mod drive;
 pub mod requests;
 
 pub use requests::Cluster;
-
-#[cfg(test)]
-mod tests;

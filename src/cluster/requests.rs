@@ -125,7 +125,8 @@ impl Cluster {
             Request::Promote(promote) => self.promote(access, promote, answers).await,
             Request::Plan(promote) => {
                 let remembered = read::read(&access, &self.name).await?;
-                let admitted = admission::admit(&access, &self.name, &promote, remembered.as_ref()).await?;
+                let admitted =
+                    admission::admit(&access, &self.name, &promote, remembered.as_ref()).await?;
                 Ok(Answer::Plan { plan: Box::new(admitted.plan) })
             }
             Request::Ask { what, by, reason } => self.ask(&access, what, by, reason).await,
@@ -150,37 +151,42 @@ impl Cluster {
         promote: Promote,
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Answer, Stopped> {
-        let ledger = read::read(&access, &self.name).await?;
+        let mut ledger = read::read(&access, &self.name).await?;
         if ledger.as_ref().is_some_and(Ledger::runs) {
-            return self.go_on_and_promote(access, promote, answers).await;
+            if let Some(line) = self.go_on(&access, &promote, answers).await? {
+                return Ok(Answer::Result { line: Box::new(line) });
+            }
+            ledger = read::read(&access, &self.name).await?;
         }
         let admitted = admission::admit(&access, &self.name, &promote, ledger.as_ref()).await?;
         self.start(access, admitted, promote.by, answers).await
     }
 
-    /// Ends what another gate has left behind, or goes on with it where it is the same release.
-    async fn go_on_and_promote(
+    /// Goes on with what another gate has left behind: to its end where it is the same release, else
+    /// back, because another takes its place.
+    async fn go_on(
         &self,
-        access: Access,
-        promote: Promote,
+        access: &Access,
+        promote: &Promote,
         answers: &mpsc::Sender<Answer>,
-    ) -> Result<Answer, Stopped> {
+    ) -> Result<Option<ResultLine>, Stopped> {
         let now = SystemClock::start().now();
         let owner = this(&promote.by, now)?;
-        let held = begin::go_on(&access, &self.name, &owner, self.take_over).await?;
+        let held = begin::go_on(access, &self.name, &owner, self.take_over).await?;
         let left = held.ledger.folded.plan.release.name.clone();
         let same = admission::is_release(&held.ledger.templates, &promote.release)?;
         let wish = (!same).then(|| {
             let reason = Some(format!("{} takes its place", promote.release));
             (AskedFor::Supersede, Ask { at: now, by: promote.by.clone(), reason })
         });
-        let line = self.resume(&access, held, wish, answers).await?;
+        let line = self.resume(access, held, wish, answers).await?;
         if same {
-            return Ok(Answer::Result { line: Box::new(line) });
+            return Ok(Some(line));
         }
-        let message = format!("{left}, left behind by another gate, was ended: {}", line.outcome.reason);
+        let message =
+            format!("{left}, left behind by another gate, was ended: {}", line.outcome.reason);
         let _ = answers.send(Answer::Done { message }).await;
-        Box::pin(self.promote(access, promote, answers)).await
+        Ok(None)
     }
 
     async fn start(
@@ -217,8 +223,7 @@ impl Cluster {
         answers: &mpsc::Sender<Answer>,
     ) -> Result<ResultLine, Stopped> {
         let (router, selector) =
-            admission::router_again(access, &self.name, &held.ledger.folded.plan, &held.ledger.templates)
-                .await?;
+            admission::router_again(access, &self.name, &held.ledger.folded.plan).await?;
         let access = access.clone();
         Drive { cluster: self, access, router, selector, answers, wish }.run(held).await
     }
@@ -268,11 +273,17 @@ impl Cluster {
         let mut told = 0;
         loop {
             let Some(ledger) = read::read(access, &self.name).await? else {
-                return Err(Stopped::refused(format!("no promotion of {} runs", self.target()), None));
+                return Err(Stopped::refused(
+                    format!("no promotion of {} runs", self.target()),
+                    None,
+                ));
             };
             let folded = &ledger.folded;
             if told == 0 && !ledger.runs() {
-                return Err(Stopped::refused(format!("no promotion of {} runs", self.target()), None));
+                return Err(Stopped::refused(
+                    format!("no promotion of {} runs", self.target()),
+                    None,
+                ));
             }
             if let Some(outcome) = &folded.outcome {
                 let line = ResultLine::new(&folded.id, &folded.plan.target, outcome.clone());
@@ -302,7 +313,8 @@ impl Cluster {
                 return Ok(Answer::Done { message: format!("its gate is alive: {running}") });
             }
             Err(begin::Refused::NothingRuns { target }) => {
-                let message = format!("no promotion of deployment/{target} runs: nothing is orphaned");
+                let message =
+                    format!("no promotion of deployment/{target} runs: nothing is orphaned");
                 return Ok(Answer::Done { message });
             }
             Err(refused) => return Err(refused.into()),
@@ -310,7 +322,9 @@ impl Cluster {
         let reason = reason.or_else(|| Some("its gate is gone".into()));
         let wish = (AskedFor::Abort, Ask { at: now, by, reason });
         let line = self.resume(&access, held, Some(wish), answers).await?;
-        Ok(Answer::Done { message: format!("it was orphaned, and is ended: {}", line.outcome.reason) })
+        Ok(Answer::Done {
+            message: format!("it was orphaned, and is ended: {}", line.outcome.reason),
+        })
     }
 
     /// Of a promotion that runs it is an abort; of one that has ended, a promotion of what was before.

@@ -17,7 +17,7 @@ use super::exposition::TEXT_BYTES_MAX;
 use crate::analysis::Unknown;
 
 /// OpenMetrics first, as Prometheus asks.
-const ACCEPTED: &str = "application/openmetrics-text; version=1.0.0, text/plain; version=0.0.4";
+pub const ACCEPTED: &str = "application/openmetrics-text; version=1.0.0, text/plain; version=0.0.4";
 
 /// Where metrics are, when the address names no path.
 const PATH: &str = "/metrics";
@@ -103,8 +103,23 @@ async fn ask(uri: &Uri) -> Result<String, ScrapeError> {
             ScrapeError::BrokenOff(error.to_string())
         }
     })?;
-    let text = String::from_utf8(body.to_bytes().into()).map_err(|_| ScrapeError::NotText)?;
-    if is_whole(&head.headers, &text) { Ok(text) } else { Err(ScrapeError::CutOff) }
+    text_of(head.status, &head.headers, body.to_bytes())
+}
+
+/// Returns the text of an answer that was read to its end.
+///
+/// # Errors
+/// It is not the whole text of an answer `200 OK`.
+pub fn text_of(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<String, ScrapeError> {
+    if status != StatusCode::OK {
+        return Err(ScrapeError::Status(status));
+    }
+    let text = String::from_utf8(body.into()).map_err(|_| ScrapeError::NotText)?;
+    if is_whole(headers, &text) { Ok(text) } else { Err(ScrapeError::CutOff) }
 }
 
 /// Half a text looks like counters that went backwards, so its end must be seen.

@@ -51,7 +51,7 @@ pub(super) fn plan_back(
         .ok_or_else(|| no_such_past(stored, to))?;
     let (mut policy, mut source) = choose_policy(app, None)?;
     if now {
-        policy = at_once(policy);
+        policy = policy.at_once();
         source = "rollback --now".into();
     }
     let stable = stored.stable.release.clone();
@@ -177,17 +177,6 @@ fn read(source: &str, bytes: &[u8]) -> Result<Policy, HostError> {
         message: report.to_string(),
         hint: None,
     })
-}
-
-/// One stage, no hold, and nothing is judged: a person has decided.
-fn at_once(policy: Policy) -> Policy {
-    let stage = policy::StagePolicy {
-        share: crate::share::Share::FULL,
-        hold: Some(std::time::Duration::ZERO),
-        deadline: None,
-        approval: false,
-    };
-    Policy { stages: vec![stage], auto_rollback: false, freeze: Vec::new(), ..policy }
 }
 
 fn no_such_past(stored: &Stored, to: Option<&str>) -> HostError {

@@ -118,7 +118,9 @@ impl Running {
             now: turn.at,
         });
         turn.events.iter().for_each(|event| self.happened(event));
-        let told = Self::is_news(&self.newest(), &status) || turn.look.is_some();
+        // Polls that show nothing new are not told.
+        let told =
+            turn.look.is_some() || self.newest().is_none_or(|newest| status.is_news_after(&newest));
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(status.clone());
         if told {
             if turn.look.is_none() {
@@ -133,15 +135,6 @@ impl Running {
         let line = EventLine::new(&self.id, &self.plan.target, event);
         // Nobody has to listen.
         let _ = self.answers.send(Answer::Event { line });
-    }
-
-    /// Polls that show nothing new are not told.
-    fn is_news(before: &Option<PromotionStatus>, now: &PromotionStatus) -> bool {
-        before.as_ref().is_none_or(|before| {
-            (&before.phase, before.stage, before.seen, &before.trouble)
-                != (&now.phase, now.stage, now.seen, &now.trouble)
-                || before.waiting.for_what != now.waiting.for_what
-        })
     }
 
     fn finish(&self, outcome: &Outcome) -> ResultLine {

@@ -81,6 +81,20 @@ pub struct Policy {
     pub approval_timeout: Duration,
 }
 
+impl Policy {
+    /// Returns the policy of a person who has decided: one stage, no hold, and nothing is judged.
+    #[must_use]
+    pub fn at_once(self) -> Self {
+        let stage = StagePolicy {
+            share: Share::FULL,
+            hold: Some(Duration::ZERO),
+            deadline: None,
+            approval: false,
+        };
+        Self { stages: vec![stage], auto_rollback: false, freeze: Vec::new(), ..self }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {

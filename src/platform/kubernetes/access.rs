@@ -46,6 +46,18 @@ impl Access {
     pub async fn new(place: &Where) -> Result<Self, PlatformError> {
         let config = config(place).await.map_err(|what| PlatformError { what })?;
         let namespace = place.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        Self::to(config, namespace)
+    }
+
+    /// Connects to one API server. A refusal is told as it came: the client's own policy would ask
+    /// again up to 15 times, unseen, after 429, 503 and 504, of which the last two can be a pod's.
+    ///
+    /// # Errors
+    /// A credential or certificate that can't be used.
+    pub fn to(mut config: Config, namespace: String) -> Result<Self, PlatformError> {
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.read_timeout = Some(READ_TIMEOUT);
+        config.default_retry = false;
         let client = Client::try_from(config)
             .map_err(|error| PlatformError { what: format!("no way into the cluster: {error}") })?;
         Ok(Self { client, namespace })
@@ -86,15 +98,12 @@ async fn config(place: &Where) -> Result<Config, String> {
         }
         None => None,
     };
-    let mut config = match file {
-        Some(file) => Config::from_custom_kubeconfig(file, &options)
-            .await
-            .map_err(|error| error.to_string())?,
-        None => Config::infer().await.map_err(|error| error.to_string())?,
-    };
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    config.read_timeout = Some(READ_TIMEOUT);
-    Ok(config)
+    match file {
+        Some(file) => {
+            Config::from_custom_kubeconfig(file, &options).await.map_err(|error| error.to_string())
+        }
+        None => Config::infer().await.map_err(|error| error.to_string()),
+    }
 }
 
 /// Says what the API server refused, and what to do where that is known.

@@ -24,6 +24,7 @@
 //! | [`removal`], [`ownership`] | everything as it was |
 //! | [`workload`] | a snapshot as the core sees it |
 //! | [`target`] | all of it as the core's platform |
+//! | [`evidence`] | counters, probes and readiness of the pods |
 
 pub mod names;
 
@@ -57,3 +58,4 @@ pub mod target;
 
 pub use access::{Access, Where};
 pub use target::Kubernetes;
+pub mod evidence;

@@ -129,6 +129,7 @@ impl Kubernetes {
             share,
             strategy: self.plan.strategy,
             adopted: self.has_adopted(seen),
+            now: self.clock.now(),
         }
     }
 

@@ -49,19 +49,6 @@ pub fn copies(share: Share, stable: u32) -> u32 {
 }
 
 impl GatewayApi {
-    /// Returns the router of a target.
-    ///
-    /// # Errors
-    /// No route has one of its Services as a backend; why.
-    pub fn new(
-        _seen: &Snapshot,
-        _template: &serde_json::Value,
-        _route: Option<&str>,
-        _ignored: &[String],
-    ) -> Result<Self, String> {
-        Err("not yet".into())
-    }
-
     pub(super) fn isolation(&self) -> Isolation {
         Isolation::Label { key: self.key.clone(), value: self.value.clone() }
     }

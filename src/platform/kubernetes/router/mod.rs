@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::names;
 use super::snapshot::{Snapshot, label};
 use super::write::Write;
+use crate::plan::TrafficPlan;
 use crate::policy::Strategy;
 use crate::share::Share;
 
@@ -30,6 +31,10 @@ mod tests;
 
 pub use gateway_api::GatewayApi;
 pub use service::PlainService;
+
+/// The routers' names in a policy and in a plan.
+pub const SERVICE: &str = "service";
+pub const GATEWAY_API: &str = "gateway-api";
 
 /// How a target's traffic is split.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +68,41 @@ pub struct Order<'a> {
 }
 
 impl Router {
+    /// Returns what a plan says of it.
+    #[must_use]
+    pub fn plan(&self) -> TrafficPlan {
+        match self {
+            Self::Service(PlainService { services }) => TrafficPlan {
+                router: SERVICE.into(),
+                services: services.clone(),
+                routes: Vec::new(),
+                set_apart: None,
+            },
+            Self::GatewayApi(GatewayApi { routes, services, key, value }) => TrafficPlan {
+                router: GATEWAY_API.into(),
+                services: services.clone(),
+                routes: routes.clone(),
+                set_apart: Some((key.clone(), value.clone())),
+            },
+        }
+    }
+
+    /// Returns the router that a plan says; `None`: this version of gate has none such.
+    #[must_use]
+    pub fn of_plan(plan: &TrafficPlan) -> Option<Self> {
+        let services = plan.services.clone();
+        match (plan.router.as_str(), &plan.set_apart) {
+            (SERVICE, _) => Some(Self::Service(PlainService { services })),
+            (GATEWAY_API, Some((key, value))) => Some(Self::GatewayApi(GatewayApi {
+                routes: plan.routes.clone(),
+                services,
+                key: key.clone(),
+                value: value.clone(),
+            })),
+            _other => None,
+        }
+    }
+
     #[must_use]
     pub fn isolation(&self) -> Isolation {
         match self {
