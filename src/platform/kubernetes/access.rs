@@ -50,7 +50,7 @@ impl Access {
     }
 
     /// Connects to one API server. A refusal is told as it came: the client's own policy would ask
-    /// again up to 15 times, unseen, after 429, 503 and 504, of which the last two can be a pod's.
+    /// again up to 15 times, unseen, after 429, 503 and 504, each of which can be a pod's own answer.
     ///
     /// # Errors
     /// A credential or certificate that can't be used.

@@ -61,8 +61,8 @@ pub const ASKED_APART: Duration = Duration::from_millis(500);
 /// A sample that is older is no evidence (rules of the judge: stale).
 pub const STALE: Duration = Duration::from_secs(60);
 
-/// Looks over which a pod is ready before it is expected to report (rules of the judge, C11).
-const READY_LOOKS: u32 = 2;
+/// A pod is expected to report once it has been ready for so many samples (rules of the judge, C11).
+const READY_SAMPLES: u32 = 2;
 
 /// Pods of stable that are asked for their bounds before one gives up.
 const ASKED_FOR_BOUNDS_MAX: usize = 3;
@@ -138,8 +138,8 @@ async fn bounds_of(access: &Access, pod: &Pod) -> Result<Vec<f64>, NoCounters> {
 #[derive(Debug)]
 pub struct KubeEvidence {
     watched: Watched,
-    /// Ready for so long, a pod is expected to report.
-    expected_after: Duration,
+    /// Of scrapes, while there are few pods.
+    interval: Duration,
     samples: Option<Samples>,
     healths: Option<Healths>,
     vitals: Vitals,
@@ -150,40 +150,44 @@ impl KubeEvidence {
     /// Begins to ask the pods that `watched` knows, as the plan wants it.
     #[must_use]
     pub fn start(access: Access, watched: Watched, plan: &Plan) -> Self {
-        Self::start_apart(access, watched, plan, ASKED_APART)
+        let pace = |interval| Pace { apart: ASKED_APART, interval };
+        let probes = plan.health_check.as_ref().map_or(plan.judge.interval, |check| check.interval);
+        Self::start_paced(access, watched, plan, (pace(plan.judge.interval), pace(probes)))
     }
 
-    fn start_apart(access: Access, watched: Watched, plan: &Plan, apart: Duration) -> Self {
+    fn start_paced(
+        access: Access,
+        watched: Watched,
+        plan: &Plan,
+        (scrapes, probes): (Pace, Pace),
+    ) -> Self {
         let mut tasks = JoinSet::new();
-        let interval = plan.judge.interval;
         let samples = match Counting::of(&plan.judge.source) {
             Counting::Server => None,
             Counting::OwnMetrics => {
-                let (samples, pace) = (Samples::default(), Pace { apart, interval });
-                let bounds_ms = plan.judge.bounds_ms.clone();
+                let (samples, bounds_ms) = (Samples::default(), plan.judge.bounds_ms.clone());
                 let (access, watched) = (access.clone(), watched.clone());
-                tasks.spawn(scrape(access, watched, samples.clone(), pace, bounds_ms));
+                tasks.spawn(scrape(access, watched, samples.clone(), scrapes, bounds_ms));
                 Some(samples)
             }
         };
-        let asked =
-            plan.health_check.as_ref().and_then(|check| Some((check, Question::new(check)?)));
-        let healths = asked.map(|(check, question)| {
-            let (healths, pace) =
-                (Healths::new(question.clone()), Pace { apart, interval: check.interval });
-            let (watched, check) = (watched.clone(), check.clone());
-            tasks.spawn(probe(access, watched, healths.clone(), pace, (check, question)));
+        let check = plan.health_check.clone();
+        let asked = check.and_then(|check| Some((Question::new(&check)?, check)));
+        let healths = asked.map(|(question, check)| {
+            let healths = Healths::new(question.clone());
+            let watched = watched.clone();
+            tasks.spawn(probe(access, watched, healths.clone(), probes, (check, question)));
             healths
         });
-        let expected_after = interval * READY_LOOKS;
-        let vitals = Vitals::default();
-        Self { watched, expected_after, samples, healths, vitals, _tasks: tasks }
+        let (interval, vitals) = (scrapes.interval, Vitals::default());
+        Self { watched, interval, samples, healths, vitals, _tasks: tasks }
     }
 
-    /// Returns why pods are not healthy, or can't be asked, in words for people.
+    /// Returns why pods were not healthy at the newest look, or can't be asked, in words for people.
     #[must_use]
     pub fn troubles(&self) -> Vec<String> {
-        self.healths.as_ref().map(Healths::troubles).unwrap_or_default()
+        let probed = self.healths.as_ref().map(Healths::troubles).unwrap_or_default();
+        self.vitals.troubles(Instant::now()).chain(probed).collect()
     }
 
     fn look_at(&mut self, seen: &Snapshot, now: Instant) -> Look {
@@ -196,8 +200,13 @@ impl KubeEvidence {
             let own = arm.iter().filter_map(|pod| fresh.get_key_value(pod));
             own.map(|(pod, counters)| (pod.clone(), counters.clone())).collect()
         };
+        let asked_every = match self.samples {
+            Some(_) => interval(self.interval, baseline.len() + candidate.len()),
+            None => self.interval,
+        };
         let expected = |arm: &[String]| {
-            let ready = |pod: &&String| self.vitals.ready_for(pod, self.expected_after, now);
+            let ready =
+                |pod: &&String| self.vitals.ready_for(pod, asked_every * READY_SAMPLES, now);
             u32::try_from(arm.iter().filter(ready).count()).unwrap_or(u32::MAX)
         };
         let healthy = |pod: &String| {

@@ -74,12 +74,13 @@ impl Place {
         let (port, tls) = match (check.port, probed) {
             (Some(port), _) => (port, false),
             (None, Some((container, asked))) => {
-                let port = match &asked.port {
-                    IntOrString::Int(port) => valid(*port),
-                    IntOrString::String(name) => named(container.ports.iter().flatten(), name),
+                let (port, written) = match &asked.port {
+                    IntOrString::Int(port) => (valid(*port), port.to_string()),
+                    IntOrString::String(name) => {
+                        (named(container.ports.iter().flatten(), name), name.clone())
+                    }
                 };
-                let written = || format!("{:?}", asked.port);
-                let port = port.ok_or_else(|| not_a_port(pod, "readinessProbe", &written()))?;
+                let port = port.ok_or_else(|| not_a_port(pod, "readinessProbe", &written))?;
                 (port, asked.scheme.as_deref() == Some("HTTPS"))
             }
             (None, None) => (usual_port(pod)?, false),
@@ -240,7 +241,8 @@ mod tests {
         check_health(None, tls, "https:web-1:8443/proxy/healthz");
         let tcp = probed(json!({ "tcpSocket": { "port": 8081 } }));
         check_health(None, tcp, "web-1:8080/proxy/healthz");
-        let words = "pod web-1: readinessProbe \"String(\\\"nobody\\\")\" is neither the number nor the name of a port";
+        let words =
+            "pod web-1: readinessProbe \"nobody\" is neither the number nor the name of a port";
         check_health(None, get(json!("nobody")), words);
     }
 }

@@ -40,7 +40,7 @@ impl Question {
         Some(Self { http, limit, threshold, probes })
     }
 
-    /// Asks one pod; `None`: it could not be asked, which says nothing of the pod.
+    /// Asks one pod.
     pub(super) async fn ask(&self, access: &Access, place: &Place) -> Told {
         let answer = proxied::get(access, place, (self.limit, BODY_BYTES_MAX), "*/*").await;
         match answer {
@@ -68,6 +68,7 @@ impl Question {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     Answer(Result<(), Failure>),
+    /// It could not be asked: why. That says nothing of the pod.
     Nothing(String),
 }
 

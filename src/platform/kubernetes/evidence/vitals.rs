@@ -60,10 +60,23 @@ impl Vitals {
 
     /// Returns whether a pod is ready and has not restarted lately.
     pub(super) fn is_well(&self, pod: &str, now: Instant) -> bool {
-        self.pods.get(pod).is_some_and(|vital| {
-            let doubtful = |at: Instant| now.saturating_duration_since(at) < RESTART_DOUBT;
-            vital.ready_since.is_some() && !vital.restarted.is_some_and(doubtful)
-        })
+        self.pods.get(pod).is_some_and(|vital| vital.trouble(now).is_none())
+    }
+
+    /// Returns which pods are not well, in words.
+    pub(super) fn troubles(&self, now: Instant) -> impl Iterator<Item = String> {
+        let pods = self.pods.iter();
+        pods.filter_map(move |(pod, vital)| Some(format!("pod {pod} {}", vital.trouble(now)?)))
+    }
+}
+
+impl Vital {
+    fn trouble(&self, now: Instant) -> Option<String> {
+        let ago = |at: Instant| now.saturating_duration_since(at);
+        match self.restarted.map(ago).filter(|ago| *ago < RESTART_DOUBT) {
+            Some(ago) => Some(format!("has restarted {} s ago", ago.as_secs())),
+            None => self.ready_since.is_none().then(|| "has containers that are not ready".into()),
+        }
     }
 }
 
@@ -113,6 +126,7 @@ mod tests {
     #[test]
     fn readiness_takes_time_and_a_restart_takes_it_back() {
         check(&[(false, 0, 0)], (false, false));
+        check(&[(true, 0, 0), (false, 0, 10)], (false, false));
         check(&[(true, 0, 0)], (false, true));
         check(&[(true, 0, 0), (true, 0, 9)], (false, true));
         check(&[(true, 0, 0), (true, 0, 10)], (true, true));
@@ -129,5 +143,21 @@ mod tests {
         vitals.see([&pod(true, 0)].into_iter(), now);
         vitals.see(std::iter::empty(), now);
         assert!(!vitals.is_well("web-1", now));
+        assert_eq!(vitals.troubles(now).count(), 0);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let (mut vitals, now) = (Vitals::default(), Instant::now());
+        let mut check = |seen: Pod, after_s: u64, words: &[&str]| {
+            let now = now + Duration::from_secs(after_s);
+            vitals.see([&seen].into_iter(), now);
+            assert_eq!(vitals.troubles(now).collect::<Vec<_>>(), words);
+        };
+        check(pod(true, 0), 0, &[]);
+        check(pod(false, 0), 5, &["pod web-1 has containers that are not ready"]);
+        check(pod(true, 1), 10, &["pod web-1 has restarted 0 s ago"]);
+        check(pod(true, 1), 20, &["pod web-1 has restarted 10 s ago"]);
+        check(pod(true, 1), 70, &[]);
     }
 }
