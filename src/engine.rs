@@ -8,12 +8,13 @@
 //!   [`WAY_BACK_LIMIT`](crate::history::WAY_BACK_LIMIT), then the effects are asked for whatever
 //!   became of it; what evidence said is written after.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::analysis::evidence::Refused;
-use crate::analysis::{Judge, Judgement, Look};
+use crate::analysis::{Judge, Judgement, Look, Verdict};
 use crate::clock::Clock;
 use crate::evidence::Evidence;
 use crate::history::{Folded, History, HistoryError, Record, Urgency};
@@ -29,6 +30,14 @@ const POLL: Duration = Duration::from_millis(20);
 const POLL_LATER: Duration = Duration::from_millis(POLL_LATER_MS.unsigned_abs());
 const POLL_LATER_MS: i64 = 200;
 
+/// Numbers in one record of history: with 20 bytes each it stays well below the bound of a journal's line.
+const LESSON_NUMBERS_MAX: usize = 30_000;
+/// Numbers of all history of a promotion: a quarter of a journal at most.
+const LESSONS_NUMBERS_MAX: usize = 800_000;
+/// What the name of an instance weighs beside its counters, and what a look weighs without any.
+const ROW_NUMBERS: usize = 5;
+const LOOK_NUMBERS: usize = 20;
+
 /// One promotion under way.
 #[derive(Clone, Debug)]
 pub struct Promotion {
@@ -38,6 +47,9 @@ pub struct Promotion {
     judge: Judge,
     /// `false` until the first decision is recorded.
     begun: bool,
+    /// Whether the judge has been taught the baseline's history, and what of it is not recorded yet.
+    taught: bool,
+    lessons: VecDeque<Vec<Look>>,
     next_look: Option<DateTime<Utc>>,
     /// The effects of the newest decision that was recorded: a repetition is no news. `None`: a
     /// record failed, and may be on disk all the same, so the next decision is recorded in any case.
@@ -80,6 +92,8 @@ impl Promotion {
             state,
             judge,
             begun: false,
+            taught: false,
+            lessons: VecDeque::new(),
             next_look: None,
             wanted: None,
             done: None,
@@ -90,13 +104,15 @@ impl Promotion {
     /// Goes on with a promotion whose gate has ended.
     #[must_use]
     pub fn resume(folded: Folded) -> Self {
-        let Folded { id, plan, state, judge, .. } = folded;
+        let Folded { id, plan, state, judge, taught, .. } = folded;
         Self {
             id,
             plan,
             state,
             judge,
             begun: true,
+            taught,
+            lessons: VecDeque::new(),
             next_look: None,
             wanted: None,
             done: None,
@@ -133,6 +149,9 @@ impl Promotion {
     ) -> Waiting {
         let now = seams.clock.now();
         let world = seams.platform.observe().await.ok();
+        if let Some(world) = world.as_ref().filter(|_| !self.taught && self.judge.learns()) {
+            seams.evidence.read_ahead(world);
+        }
         // A person who asks is heard before a source that is slow to answer.
         let looked = tokio::select! {
             biased;
@@ -144,6 +163,7 @@ impl Promotion {
         let decision = rollout::step(&self.plan, &self.state, &seen);
         let before = self.begun.then_some(&self.state);
         let mut events = rollout::between(&self.plan, before, &decision.state, now);
+        name_loss(&mut events, seen.judged.as_ref());
 
         let observed = looked.clone().map(|(look, judgement)| Record::Observed { look, judgement });
         let recorded = self.record_first(&mut seams.history, now, &observed, &decision).await;
@@ -183,6 +203,11 @@ impl Promotion {
         decision: &Decision,
     ) -> Result<(), HistoryError> {
         let back = decision.state.back.is_some();
+        while let Some(looks) = self.lessons.front().filter(|_| !back) {
+            let lesson = Record::Learned { looks: looks.clone() };
+            history.record(now, lesson, Urgency::First).await?;
+            self.lessons.pop_front();
+        }
         if !back && let Some(observed) = observed.clone() {
             history.record(now, observed, Urgency::First).await?;
         }
@@ -261,6 +286,10 @@ impl Promotion {
         if !self.state.is_judged() || self.next_look.is_some_and(|next| now < next) {
             return None;
         }
+        if !self.taught && self.judge.learns() {
+            let past = evidence.history(world).await;
+            self.learn(past, now - began);
+        }
         let mut look = evidence.look(world).await;
         look.at_s = (now - began).num_milliseconds() as f64 / 1000.0;
         look.stage = self.state.stage().unwrap_or(self.plan.stages.len().saturating_sub(1));
@@ -270,6 +299,25 @@ impl Promotion {
         let on_grid = self.next_look.map(|next| next + interval).filter(|next| *next > now);
         self.next_look = Some(on_grid.unwrap_or(now + interval));
         Some((look, judgement))
+    }
+
+    /// Teaches the judge what was before; `late` is how long ago the judge's time began.
+    fn learn(&mut self, mut past: Vec<Look>, late: TimeDelta) {
+        let soon = late <= self.interval();
+        let late = late.num_milliseconds() as f64 / 1000.0;
+        for look in &mut past {
+            look.at_s += late;
+            // What is read between the beginning and this moment is the beginning.
+            look.at_s = if soon { look.at_s.min(0.0) } else { look.at_s };
+        }
+        past.retain(|look| look.at_s <= 0.0);
+        past.reverse();
+        past.dedup_by(|earlier, later| earlier.at_s >= later.at_s);
+        past.reverse();
+        self.lessons = lessons(past);
+        // What is not recorded is not taught: whoever folds the records has the same judge.
+        self.lessons.iter().flatten().for_each(|look| self.judge.teach(look));
+        self.taught = true;
     }
 
     fn interval(&self) -> TimeDelta {
@@ -310,6 +358,48 @@ impl Promotion {
             share: None,
             message: what.to_owned(),
         });
+    }
+}
+
+/// Divides a history into records of bounded size, and leaves the oldest out where it is too much for a
+/// journal.
+fn lessons(past: Vec<Look>) -> VecDeque<Vec<Look>> {
+    let (mut lessons, mut sizes) = (VecDeque::<Vec<Look>>::new(), VecDeque::<usize>::new());
+    let mut whole = 0;
+    for look in past {
+        let size = numbers(&look);
+        whole += size;
+        match (lessons.back_mut(), sizes.back_mut()) {
+            (Some(lesson), Some(filled)) if *filled + size <= LESSON_NUMBERS_MAX => {
+                lesson.push(look);
+                *filled += size;
+            }
+            _ => {
+                lessons.push_back(vec![look]);
+                sizes.push_back(size);
+            }
+        }
+    }
+    while whole > LESSONS_NUMBERS_MAX && lessons.pop_front().is_some() {
+        whole -= sizes.pop_front().unwrap_or(whole);
+    }
+    lessons
+}
+
+fn numbers(look: &Look) -> usize {
+    // The name and the frame of a row take no more than a few numbers would.
+    look.baseline.values().map(|counters| counters.0.len() + ROW_NUMBERS).sum::<usize>()
+        + LOOK_NUMBERS
+}
+
+/// Says why evidence is missing, where it is the event that it is.
+fn name_loss(events: &mut [Event], judged: Option<&Judgement>) {
+    let Some(Verdict::Unknown { why }) = judged.map(|judged| &judged.verdict) else { return };
+    let lost = events.iter_mut().filter(|event| event.event == EventName::EvidenceLost);
+    for event in lost {
+        let reasons: Vec<String> =
+            why.iter().filter(|why| why.is_loss()).map(ToString::to_string).collect();
+        event.message = format!("{}: {}", event.message, reasons.join("; "));
     }
 }
 

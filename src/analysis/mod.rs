@@ -47,6 +47,25 @@ pub struct Look {
     pub missing: Option<Unknown>,
 }
 
+impl Look {
+    /// Returns a look at the time before the promotion, of which only the baseline is known: nothing yet.
+    #[must_use]
+    pub fn of_the_past(at_s: f64) -> Self {
+        Self {
+            at_s,
+            stage: 0,
+            share: Share::ZERO,
+            baseline: BTreeMap::new(),
+            candidate: BTreeMap::new(),
+            expected: PerArm::default(),
+            probes: PerArm::default(),
+            candidate_healthy: false,
+            queries: BTreeMap::new(),
+            missing: None,
+        }
+    }
+}
+
 /// Cumulative counters of one instance: `requests, errors, slower than bound 1, slower than bound 2, …`.
 ///
 /// Bounds rise; they are the same for every instance of a promotion (see [`Look`]'s source).
@@ -106,21 +125,9 @@ impl Verdict {
     /// not one that has simply not seen enough yet.
     #[must_use]
     pub fn evidence_lost(&self) -> bool {
-        let lost = |reason: &Unknown| match reason {
-            Unknown::NoData { .. }
-            | Unknown::Stale { .. }
-            | Unknown::NotANumber { .. }
-            | Unknown::SeveralSeries { .. }
-            | Unknown::SourceDown { .. } => true,
-            Unknown::Collecting
-            | Unknown::TooFewRequests { .. }
-            | Unknown::SharedIncident { .. }
-            | Unknown::CollectingProbes
-            | Unknown::Judge { .. } => false,
-        };
         match self {
             Self::Pass | Self::Breach { .. } => false,
-            Self::Unknown { why } => why.iter().any(lost),
+            Self::Unknown { why } => why.iter().any(Unknown::is_loss),
         }
     }
 }
@@ -209,6 +216,25 @@ pub enum JudgedOn {
     Health,
 }
 
+impl Unknown {
+    /// Returns whether evidence is missing that should be there.
+    #[must_use]
+    pub const fn is_loss(&self) -> bool {
+        match self {
+            Self::NoData { .. }
+            | Self::Stale { .. }
+            | Self::NotANumber { .. }
+            | Self::SeveralSeries { .. }
+            | Self::SourceDown { .. } => true,
+            Self::Collecting
+            | Self::TooFewRequests { .. }
+            | Self::SharedIncident { .. }
+            | Self::CollectingProbes
+            | Self::Judge { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -264,6 +290,25 @@ impl Judge {
             JudgeKind::Evidence => {
                 let header = evidence::Header::of_plan(plan);
                 evidence::Judge::new(&plan.conditions, &header).map(Box::new).map(Self::Evidence)
+            }
+        }
+    }
+
+    /// Returns whether the baseline's history teaches it anything: a window knows no past.
+    #[must_use]
+    pub const fn learns(&self) -> bool {
+        match self {
+            Self::Threshold(_) => false,
+            Self::Evidence(_) => true,
+        }
+    }
+
+    /// Takes in a look at the time before the promotion; `at_s` is not above 0.
+    pub fn teach(&mut self, look: &Look) {
+        match self {
+            Self::Threshold(_) => {}
+            Self::Evidence(judge) => {
+                judge.judge_live(look);
             }
         }
     }

@@ -48,6 +48,9 @@ pub struct Settings {
     pub scrape_interval: Duration,
     /// See [`PATIENCE`].
     pub patience: Duration,
+    /// When the promotion began: an older sample of a candidate is another process's, which had its name
+    /// or its port before. Absent: any is taken.
+    pub candidate_since: Option<Instant>,
 }
 
 /// What a look saw.
@@ -80,7 +83,7 @@ impl Settings {
     /// Returns the settings of looks that are `interval` apart.
     #[must_use]
     pub const fn new(bounds_ms: Vec<f64>, interval: Duration, scrape_interval: Duration) -> Self {
-        Self { bounds_ms, interval, scrape_interval, patience: PATIENCE }
+        Self { bounds_ms, interval, scrape_interval, patience: PATIENCE, candidate_since: None }
     }
 }
 
@@ -95,6 +98,15 @@ impl Reader {
             asked: JoinSet::new(),
             open: None,
         }
+    }
+
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) const fn source(&self) -> &Source {
+        &self.source
     }
 
     /// Looks once. Never longer than the settings' patience.
@@ -177,6 +189,9 @@ impl Reader {
         if age_s > self.stale().as_secs_f64() {
             return Err(Unknown::Stale { age_s: age_s as u64 });
         }
+        if arm == Arm::Candidate && self.is_of_another(age_s) {
+            return Ok(None);
+        }
         let counters = row.counters(self.source.preset, name, &self.settings.bounds_ms)?;
         let last = self.seen.entry((arm, name.to_owned())).or_insert(f64::NEG_INFINITY);
         if heard_at <= *last {
@@ -196,6 +211,11 @@ impl Reader {
             before.fill(0.0); // the proxy has begun anew
         }
         Counters(row.iter().zip(&*before).map(|(now, before)| now - before).collect())
+    }
+
+    fn is_of_another(&self, age_s: f64) -> bool {
+        let since = self.settings.candidate_since;
+        since.is_some_and(|since| age_s > since.elapsed().as_secs_f64())
     }
 
     fn stale(&self) -> Duration {
