@@ -27,3 +27,5 @@ mod faults;
 mod login;
 
 mod promotion;
+
+mod preflight;

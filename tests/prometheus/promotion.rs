@@ -35,12 +35,18 @@ struct Running {
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// `source` is quoted as it is; the second release is the candidate.
-fn app(source: &str, evidence: &str, stages: &str, ports: [String; 2], bad: &str) -> String {
+pub(crate) fn app(
+    source: &str,
+    evidence: &str,
+    stages: &str,
+    ports: [String; 2],
+    bad: &str,
+) -> String {
     let [stable, candidate] = ports;
     format!(
         r#"app: shop
