@@ -24,19 +24,13 @@ use crate::rollout::{
     self, Decision, Effect, Event, EventName, Observation, Outcome, Phase, State, Waiting, World,
 };
 
+mod past;
+
 /// Between two looks at the world while something is being changed …
 const POLL: Duration = Duration::from_millis(20);
 /// … and after the first second of it.
 const POLL_LATER: Duration = Duration::from_millis(POLL_LATER_MS.unsigned_abs());
 const POLL_LATER_MS: i64 = 200;
-
-/// Numbers in one record of history: with 20 bytes each it stays well below the bound of a journal's line.
-const LESSON_NUMBERS_MAX: usize = 30_000;
-/// Numbers of all history of a promotion: a quarter of a journal at most.
-const LESSONS_NUMBERS_MAX: usize = 800_000;
-/// What the name of an instance weighs beside its counters, and what a look weighs without any.
-const ROW_NUMBERS: usize = 5;
-const LOOK_NUMBERS: usize = 20;
 
 /// One promotion under way.
 #[derive(Clone, Debug)]
@@ -301,25 +295,6 @@ impl Promotion {
         Some((look, judgement))
     }
 
-    /// Teaches the judge what was before; `late` is how long ago the judge's time began.
-    fn learn(&mut self, mut past: Vec<Look>, late: TimeDelta) {
-        let soon = late <= self.interval();
-        let late = late.num_milliseconds() as f64 / 1000.0;
-        for look in &mut past {
-            look.at_s += late;
-            // What is read between the beginning and this moment is the beginning.
-            look.at_s = if soon { look.at_s.min(0.0) } else { look.at_s };
-        }
-        past.retain(|look| look.at_s <= 0.0);
-        past.reverse();
-        past.dedup_by(|earlier, later| earlier.at_s >= later.at_s);
-        past.reverse();
-        self.lessons = lessons(past);
-        // What is not recorded is not taught: whoever folds the records has the same judge.
-        self.lessons.iter().flatten().for_each(|look| self.judge.teach(look));
-        self.taught = true;
-    }
-
     fn interval(&self) -> TimeDelta {
         TimeDelta::from_std(self.plan.judge.interval).unwrap_or(TimeDelta::seconds(15))
     }
@@ -359,37 +334,6 @@ impl Promotion {
             message: what.to_owned(),
         });
     }
-}
-
-/// Divides a history into records of bounded size, and leaves the oldest out where it is too much for a
-/// journal.
-fn lessons(past: Vec<Look>) -> VecDeque<Vec<Look>> {
-    let (mut lessons, mut sizes) = (VecDeque::<Vec<Look>>::new(), VecDeque::<usize>::new());
-    let mut whole = 0;
-    for look in past {
-        let size = numbers(&look);
-        whole += size;
-        match (lessons.back_mut(), sizes.back_mut()) {
-            (Some(lesson), Some(filled)) if *filled + size <= LESSON_NUMBERS_MAX => {
-                lesson.push(look);
-                *filled += size;
-            }
-            _ => {
-                lessons.push_back(vec![look]);
-                sizes.push_back(size);
-            }
-        }
-    }
-    while whole > LESSONS_NUMBERS_MAX && lessons.pop_front().is_some() {
-        whole -= sizes.pop_front().unwrap_or(whole);
-    }
-    lessons
-}
-
-fn numbers(look: &Look) -> usize {
-    // The name and the frame of a row take no more than a few numbers would.
-    look.baseline.values().map(|counters| counters.0.len() + ROW_NUMBERS).sum::<usize>()
-        + LOOK_NUMBERS
 }
 
 /// Says why evidence is missing, where it is the event that it is.
