@@ -218,7 +218,7 @@ impl Evidence for Bare {
     }
 }
 
-fn world() -> World {
+pub(crate) fn world() -> World {
     let workload = |revision: &str| Workload {
         revision: revision.into(),
         ready: 1,

@@ -23,6 +23,10 @@ use crate::evidence::presets::KeptBy;
 /// Looks keep to a grid and may come a little early: a circuit is closed after this part of the interval.
 const EARLY: f64 = 0.9;
 
+/// A server learns of a new instance so late, and has scraped it two intervals later: so long nothing is
+/// lost. Source: discovery passes its targets on every five seconds.
+const DISCOVERED_WITHIN: Duration = Duration::from_secs(10);
+
 /// Reads looks from a [`Source`], and remembers what was seen.
 #[derive(Debug)]
 pub struct Reader {
@@ -32,6 +36,8 @@ pub struct Reader {
     seen: BTreeMap<(Arm, String), f64>,
     /// Of a candidate behind a proxy: what its route had counted before this promotion.
     before: BTreeMap<String, Vec<f64>>,
+    /// When a candidate was first asked for.
+    candidate_asked: Option<Instant>,
     /// The question that is under way.
     asked: JoinSet<Told>,
     open: Option<Open>,
@@ -95,6 +101,7 @@ impl Reader {
             settings,
             seen: BTreeMap::new(),
             before: BTreeMap::new(),
+            candidate_asked: None,
             asked: JoinSet::new(),
             open: None,
         }
@@ -162,7 +169,8 @@ impl Reader {
                 }
             }
             let asked_for = arms.matchers(arm, &self.source.instance).is_some();
-            if asked_for && fresh.is_empty() && !known {
+            let is_lost = trouble.is_some() || !(arm == Arm::Candidate && self.is_new(asked_for));
+            if asked_for && fresh.is_empty() && !known && is_lost {
                 let nobody = || Unknown::NoData { arm: self.nobody(arm, arms) };
                 seen.missing = Some(trouble.unwrap_or_else(nobody));
             }
@@ -211,6 +219,16 @@ impl Reader {
             before.fill(0.0); // the proxy has begun anew
         }
         Counters(row.iter().zip(&*before).map(|(now, before)| now - before).collect())
+    }
+
+    /// Returns whether the server need not have scraped the candidate yet.
+    fn is_new(&mut self, asked_for: bool) -> bool {
+        if !asked_for || self.settings.candidate_since.is_none() {
+            return false;
+        }
+        let asked = *self.candidate_asked.get_or_insert_with(Instant::now);
+        let known = self.seen.keys().any(|(arm, _)| *arm == Arm::Candidate);
+        !known && asked.elapsed() <= DISCOVERED_WITHIN + self.settings.scrape_interval * 2
     }
 
     fn is_of_another(&self, age_s: f64) -> bool {
