@@ -16,14 +16,10 @@ use tokio::time::Instant;
 use crate::clock::{Clock, SystemClock};
 use crate::durable::Lock;
 use crate::engine::Promotion;
-use crate::evidence::prometheus::before::Unfit;
-use crate::evidence::prometheus::{Fitness, Source};
 use crate::history::{AskedFor, History, Record, Urgency};
-use crate::plan::Plan;
-use crate::platform::local::app::{App, ReleaseSpec};
+use crate::platform::local::app::App;
 use crate::platform::local::stored::Stored;
-use crate::platform::local::{Home, Local, scraped};
-use crate::policy::{Condition, METRICS};
+use crate::platform::local::{Home, Local};
 use crate::published::{LastResult, ResultLine};
 use crate::rollout::Ask;
 
@@ -38,6 +34,8 @@ mod running;
 mod succession;
 
 mod admission;
+
+mod measure;
 
 pub mod diary;
 
@@ -61,12 +59,6 @@ use running::{Run, Running};
 
 /// A promotion starts only on a stable that is ready; a host that has just come up is given so long.
 const STABLE_READY_MAX: Duration = Duration::from_secs(60);
-
-/// A host that has just come up waits so long for a metrics server to have scraped it: three times, every
-/// 15 s, and some more …
-const FIRST_SCRAPES_MAX: Duration = Duration::from_secs(60);
-/// … and asks so often.
-const FIRST_SCRAPES_POLL: Duration = Duration::from_secs(1);
 
 /// What a stop waits for so that the newest state is on disk.
 const SAVED_MAX: Duration = Duration::from_secs(2);
@@ -286,37 +278,6 @@ impl Shared {
         self.local.note_promotion(Some(id));
         self.local.saved(SAVED_MAX).await;
         Ok(self.run(Run { promotion, spec, diary, wishes, by: by_whom }))
-    }
-
-    /// Writes into the plan what its source has to say before the beginning: bounds, how often it is scraped.
-    async fn measure(&self, plan: &mut Plan, spec: &ReleaseSpec) -> Result<(), String> {
-        if plan.judge.source == METRICS {
-            let bounds = self.local.own_bounds_ms().await;
-            plan.judge.bounds_ms =
-                bounds.map_err(|why| format!("stable's own metrics can't be used: {why}"))?;
-        }
-        let stable = self.local.stored().stable.spec;
-        let source = scraped::source(plan, &stable, spec).map_err(|why| why.to_string())?;
-        let Some(source) = source else { return Ok(()) };
-        let unfit = |why: Unfit| {
-            let at = &plan.judge.source;
-            format!("the metrics server {at} can't be judged with: {why}")
-        };
-        let fitness = self.fitness(&source, &plan.conditions).await.map_err(unfit)?;
-        fitness.complete(&mut plan.judge);
-        Ok(())
-    }
-
-    /// A server that has just begun to scrape a host which has just come up is given some time.
-    async fn fitness(&self, source: &Source, conditions: &[Condition]) -> Result<Fitness, Unfit> {
-        loop {
-            let found = source.fitness(&self.local.arms(), conditions).await;
-            let young = matches!(&found, Err(why) if why.may_come());
-            if !young || self.up_since.elapsed() > FIRST_SCRAPES_MAX {
-                return found;
-            }
-            tokio::time::sleep(FIRST_SCRAPES_POLL).await;
-        }
     }
 
     /// Returns how the newest promotion that has ended did.

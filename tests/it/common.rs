@@ -51,12 +51,6 @@ impl Gate {
         self
     }
 
-    /// Runs in another command's folder.
-    pub(crate) fn in_folder(mut self, folder: &Path) -> Self {
-        self.command.current_dir(folder);
-        self
-    }
-
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

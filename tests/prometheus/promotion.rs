@@ -92,11 +92,17 @@ impl Running {
     fn start(app: &str) -> Self {
         let line = "promote app.yaml --release v2 --load 100 --output json";
         let mut gate = Gate::line(line).file("app.yaml", app);
-        let command = std::mem::replace(gate.command(), std::process::Command::new("true"));
-        let mut child = Command::from(command)
+        let folder = gate.folder().to_owned();
+        let line = gate.command();
+        let known = line.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let mut child = Command::new(line.get_program())
+            .args(line.get_args())
+            .env_clear()
+            .envs(known)
+            .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(gate.folder().join("said")).unwrap())
+            .stderr(std::fs::File::create(folder.join("said")).unwrap())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
@@ -146,21 +152,21 @@ impl Running {
         std::fs::read_to_string(self.gate.folder().join("said")).unwrap()
     }
 
-    /// Runs another command beside it.
-    fn gate(&self, line: &str) -> crate::common::Ran {
-        let state = self.gate.folder().join("state");
-        Gate::line(line)
-            .env("GATE_STATE_DIR", state.to_str().unwrap())
-            .in_folder(self.gate.folder())
-            .run()
+    fn records(&self) -> String {
+        let folder = self.gate.folder().join("state/local/shop/history");
+        let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+        std::fs::read_to_string(file).unwrap()
+    }
+
+    /// Returns how often something has happened, as the journal tells.
+    fn times(&self, event: &str) -> usize {
+        self.records().matches(&format!("\"event\":\"{event}\"")).count()
     }
 
     /// Looks and judgements in the journal, and the history before them.
     fn journal(&self) -> (Vec<(Value, Value)>, Vec<Value>) {
-        let folder = self.gate.folder().join("state/local/shop/history");
-        let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
         let (mut judged, mut learned) = (Vec::new(), Vec::new());
-        for line in std::fs::read_to_string(file).unwrap().lines() {
+        for line in self.records().lines() {
             // The last line may be written just now.
             let Ok(mut line) = serde_json::from_str::<Value>(line) else { continue };
             let record = line["record"].take();
@@ -197,6 +203,7 @@ async fn a_source_that_comes_and_goes_holds_but_never_condemns() {
     running.event("evidence.back").await;
     let (code, result) = running.end().await;
     assert_eq!((code, &result["result"]), (0, &"promoted".into()), "{result} {}", running.said());
+    assert_eq!(running.times("evidence.lost"), 1, "nothing but what was done to it is a loss");
     let (judged, _) = running.journal();
     let answers = judged.iter().filter_map(|(look, _)| look["queries"]["up"]["value"].as_f64());
     assert!(answers.into_iter().any(|up| up == 2.0), "the named query is asked");
@@ -231,7 +238,7 @@ async fn a_bad_release_is_rolled_back_and_judged_again_to_the_bit() {
 
     let (judged, learned) = running.journal();
     assert!(!learned.is_empty(), "the judge is taught what was before");
-    let recorded = running.gate("record local/shop --out shop.jsonl");
+    let recorded = running.gate.run_line("record local/shop --out shop.jsonl");
     assert_eq!(recorded.code, 0, "{}", recorded.all());
     let folder = running.gate.folder();
     let recording = std::fs::read_to_string(folder.join("shop.jsonl")).unwrap();
@@ -244,7 +251,7 @@ async fn a_bad_release_is_rolled_back_and_judged_again_to_the_bit() {
     let app = std::fs::read_to_string(folder.join("app.yaml")).unwrap();
     let policy = app[app.find("deployment:").unwrap()..].split("releases:").next().unwrap();
     std::fs::write(folder.join("policy.yaml"), policy).unwrap();
-    let again = running.gate("backtest policy.yaml shop.jsonl --output json");
+    let again = running.gate.run_line("backtest policy.yaml shop.jsonl --output json");
     assert_eq!(again.code, 0, "{}", again.all());
     let mut verdicts: Vec<Value> =
         again.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -257,7 +264,7 @@ async fn a_bad_release_is_rolled_back_and_judged_again_to_the_bit() {
         // Bit for bit: both are floats that were read from what the judge printed.
         assert_eq!(live["confidence"], again["confidence"]);
     }
-    let explained = running.gate("explain local/shop");
+    let explained = running.gate.run_line("explain local/shop");
     assert!(explained.stdout.contains("of its requests failed"), "{}", explained.all());
 }
 
