@@ -208,6 +208,20 @@ impl JudgePlan {
         }
     }
 
+    /// Takes in how often the source has new samples. The evidence judge makes its blocks of it; the threshold
+    /// judge looks no more often, because a sample that is seen twice would agree with itself, and through a
+    /// window of at least two samples.
+    pub fn pace(&mut self, every: Duration) {
+        self.source_interval = Some(every);
+        match self.kind {
+            JudgeKind::Evidence => {}
+            JudgeKind::Threshold => {
+                self.interval = self.interval.max(every);
+                self.window = self.window.max(every * 2);
+            }
+        }
+    }
+
     /// Returns the URL of the metrics server that counts, if one does.
     #[must_use]
     pub fn server(&self) -> Option<&str> {

@@ -131,6 +131,28 @@ fn a_metrics_server_has_a_pace_of_its_own() {
 }
 
 #[test]
+fn no_sample_is_looked_at_twice_by_a_threshold() {
+    // judge; interval and window as written; between two samples; interval and window as judged
+    let table = [
+        (JudgeKind::Threshold, (5, 15), 15, (15, 30)),
+        (JudgeKind::Threshold, (15, 60), 15, (15, 60)),
+        (JudgeKind::Threshold, (15, 60), 5, (15, 60)),
+        (JudgeKind::Threshold, (15, 60), 60, (60, 120)),
+        (JudgeKind::Evidence, (5, 15), 60, (5, 15)),
+    ];
+    for (kind, (interval, window), every, judged) in table {
+        let mut policy = policy("canary");
+        policy.evidence.judge = kind;
+        policy.evidence.interval = Some(seconds(interval));
+        policy.evidence.window = Some(seconds(window));
+        let mut judge = plan_of(&policy).judge;
+        judge.pace(seconds(every));
+        let seen = (judge.interval.as_secs(), judge.window.as_secs());
+        assert_eq!((seen, judge.source_interval), (judged, Some(seconds(every))), "{kind:?}");
+    }
+}
+
+#[test]
 fn a_plan_of_before_there_were_metrics_servers_is_read() {
     let plan = plan_of(&policy("canary"));
     let stored = serde_json::to_value(&plan).unwrap();

@@ -41,7 +41,7 @@ pub struct Traffic {
 impl Fitness {
     /// Writes it into a plan.
     pub fn complete(self, judge: &mut JudgePlan) {
-        judge.source_interval = Some(self.interval);
+        judge.pace(self.interval);
         judge.bounds_ms = self.bounds_ms;
     }
 }
