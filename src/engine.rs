@@ -8,12 +8,13 @@
 //!   [`WAY_BACK_LIMIT`](crate::history::WAY_BACK_LIMIT), then the effects are asked for whatever
 //!   became of it; what evidence said is written after.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::analysis::evidence::Refused;
-use crate::analysis::{Judge, Judgement, Look};
+use crate::analysis::{Judge, Judgement, Look, Verdict};
 use crate::clock::Clock;
 use crate::evidence::Evidence;
 use crate::history::{Folded, History, HistoryError, Record, Urgency};
@@ -22,6 +23,8 @@ use crate::platform::Platform;
 use crate::rollout::{
     self, Decision, Effect, Event, EventName, Observation, Outcome, Phase, State, Waiting, World,
 };
+
+mod past;
 
 /// Between two looks at the world while something is being changed …
 const POLL: Duration = Duration::from_millis(20);
@@ -38,6 +41,9 @@ pub struct Promotion {
     judge: Judge,
     /// `false` until the first decision is recorded.
     begun: bool,
+    /// Whether the judge has been taught the baseline's history, and what of it is not recorded yet.
+    taught: bool,
+    lessons: VecDeque<Vec<Look>>,
     next_look: Option<DateTime<Utc>>,
     /// The effects of the newest decision that was recorded: a repetition is no news. `None`: a
     /// record failed, and may be on disk all the same, so the next decision is recorded in any case.
@@ -80,6 +86,8 @@ impl Promotion {
             state,
             judge,
             begun: false,
+            taught: false,
+            lessons: VecDeque::new(),
             next_look: None,
             wanted: None,
             done: None,
@@ -90,13 +98,15 @@ impl Promotion {
     /// Goes on with a promotion whose gate has ended.
     #[must_use]
     pub fn resume(folded: Folded) -> Self {
-        let Folded { id, plan, state, judge, .. } = folded;
+        let Folded { id, plan, state, judge, taught, .. } = folded;
         Self {
             id,
             plan,
             state,
             judge,
             begun: true,
+            taught,
+            lessons: VecDeque::new(),
             next_look: None,
             wanted: None,
             done: None,
@@ -133,6 +143,9 @@ impl Promotion {
     ) -> Waiting {
         let now = seams.clock.now();
         let world = seams.platform.observe().await.ok();
+        if let Some(world) = world.as_ref().filter(|_| !self.taught && self.judge.learns()) {
+            seams.evidence.read_ahead(world);
+        }
         // A person who asks is heard before a source that is slow to answer.
         let looked = tokio::select! {
             biased;
@@ -144,6 +157,7 @@ impl Promotion {
         let decision = rollout::step(&self.plan, &self.state, &seen);
         let before = self.begun.then_some(&self.state);
         let mut events = rollout::between(&self.plan, before, &decision.state, now);
+        name_loss(&mut events, seen.judged.as_ref());
 
         let observed = looked.clone().map(|(look, judgement)| Record::Observed { look, judgement });
         let recorded = self.record_first(&mut seams.history, now, &observed, &decision).await;
@@ -183,6 +197,11 @@ impl Promotion {
         decision: &Decision,
     ) -> Result<(), HistoryError> {
         let back = decision.state.back.is_some();
+        while let Some(looks) = self.lessons.front().filter(|_| !back) {
+            let lesson = Record::Learned { looks: looks.clone() };
+            history.record(now, lesson, Urgency::First).await?;
+            self.lessons.pop_front();
+        }
         if !back && let Some(observed) = observed.clone() {
             history.record(now, observed, Urgency::First).await?;
         }
@@ -261,6 +280,10 @@ impl Promotion {
         if !self.state.is_judged() || self.next_look.is_some_and(|next| now < next) {
             return None;
         }
+        if !self.taught && self.judge.learns() {
+            let past = evidence.history(world).await;
+            self.learn(past, now - began);
+        }
         let mut look = evidence.look(world).await;
         look.at_s = (now - began).num_milliseconds() as f64 / 1000.0;
         look.stage = self.state.stage().unwrap_or(self.plan.stages.len().saturating_sub(1));
@@ -310,6 +333,17 @@ impl Promotion {
             share: None,
             message: what.to_owned(),
         });
+    }
+}
+
+/// Says why evidence is missing, where it is the event that it is.
+fn name_loss(events: &mut [Event], judged: Option<&Judgement>) {
+    let Some(Verdict::Unknown { why }) = judged.map(|judged| &judged.verdict) else { return };
+    let lost = events.iter_mut().filter(|event| event.event == EventName::EvidenceLost);
+    for event in lost {
+        let reasons: Vec<String> =
+            why.iter().filter(|why| why.is_loss()).map(ToString::to_string).collect();
+        event.message = format!("{}: {}", event.message, reasons.join("; "));
     }
 }
 

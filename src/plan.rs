@@ -4,6 +4,7 @@
 //! changes while a promotion runs: a changed policy is a new promotion, not a mutated one, and the
 //! hash is how one is told from the other.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::policy::{
-    Condition, Freeze, HealthCheck, InsufficientTraffic, JudgeKind, PROXY, Policy, StagePolicy,
-    Strategy,
+    Condition, Freeze, HealthCheck, InsufficientTraffic, JudgeKind, PRESET, PROXY, Policy,
+    StagePolicy, Strategy, is_server,
 };
 use crate::share::Share;
 
@@ -109,6 +110,20 @@ pub struct JudgePlan {
     pub min_requests: u64,
     /// Where the counters come from: `proxy`, `metrics`, or the URL of a metrics server.
     pub source: String,
+    /// What the metrics server calls requests, failures and response times; absent for other sources, as all below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// Questions to the metrics server by name, one number each, for the threshold judge.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub queries: BTreeMap<String, String>,
+    /// Between two samples of an instance, as measured before the promotion began.
+    #[serde(
+        rename = "source_interval_s",
+        with = "crate::policy::seconds::optional",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub source_interval: Option<Duration>,
     /// Upper bounds of the latency classes in milliseconds, rising, as the source counts them.
     pub bounds_ms: Vec<f64>,
 }
@@ -128,6 +143,10 @@ pub const LOCAL_DEFAULTS: Defaults =
 pub const CLUSTER_DEFAULTS: Defaults =
     Defaults { interval: Duration::from_secs(15), window: Duration::from_secs(60) };
 
+/// A metrics server has new samples every 15 s or so, on whatever platform; a window needs several.
+pub const SERVER_DEFAULTS: Defaults =
+    Defaults { interval: Duration::from_secs(15), window: Duration::from_secs(60) };
+
 impl Plan {
     #[must_use]
     pub fn new(
@@ -138,7 +157,6 @@ impl Plan {
         release: Release,
         defaults: Defaults,
     ) -> Self {
-        let evidence = &policy.evidence;
         Self {
             target: target.into(),
             release,
@@ -147,15 +165,7 @@ impl Plan {
             stages: stages(policy),
             conditions: policy.conditions.clone(),
             health_check: policy.health_check.clone(),
-            judge: JudgePlan {
-                kind: evidence.judge,
-                interval: evidence.interval.unwrap_or(defaults.interval),
-                window: evidence.window.unwrap_or(defaults.window),
-                looks: evidence.looks,
-                min_requests: evidence.min_requests,
-                source: evidence.source.clone().unwrap_or_else(|| PROXY.into()),
-                bounds_ms: bounds_ms(&policy.conditions),
-            },
+            judge: JudgePlan::new(policy, defaults),
             insufficient_traffic: policy.insufficient_traffic,
             observe_only: !policy.auto_rollback,
             prepare_deadline: policy.prepare_deadline,
@@ -195,6 +205,46 @@ impl Plan {
     #[must_use]
     pub fn frozen_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.freeze.iter().filter_map(|freeze| freeze.end_if_active(now)).max()
+    }
+}
+
+impl JudgePlan {
+    fn new(policy: &Policy, defaults: Defaults) -> Self {
+        let evidence = &policy.evidence;
+        let server = evidence.server();
+        let defaults = server.map_or(defaults, |_| SERVER_DEFAULTS);
+        Self {
+            kind: evidence.judge,
+            interval: evidence.interval.unwrap_or(defaults.interval),
+            window: evidence.window.unwrap_or(defaults.window),
+            looks: evidence.looks,
+            min_requests: evidence.min_requests,
+            source: evidence.source.clone().unwrap_or_else(|| PROXY.into()),
+            preset: server.map(|_| evidence.preset.clone().unwrap_or_else(|| PRESET.into())),
+            queries: evidence.queries.clone(),
+            source_interval: None,
+            bounds_ms: bounds_ms(&policy.conditions),
+        }
+    }
+
+    /// Takes in how often the source has new samples. The evidence judge makes its blocks of it; the threshold
+    /// judge looks no more often, because a sample that is seen twice would agree with itself, and through a
+    /// window of at least two samples.
+    pub fn pace(&mut self, every: Duration) {
+        self.source_interval = Some(every);
+        match self.kind {
+            JudgeKind::Evidence => {}
+            JudgeKind::Threshold => {
+                self.interval = self.interval.max(every);
+                self.window = self.window.max(every * 2);
+            }
+        }
+    }
+
+    /// Returns the URL of the metrics server that counts, if one does.
+    #[must_use]
+    pub fn server(&self) -> Option<&str> {
+        Some(self.source.as_str()).filter(|source| is_server(source))
     }
 }
 

@@ -12,16 +12,16 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Plan;
-use crate::policy::JudgeKind;
 use crate::share::Share;
 
 pub mod evidence;
+mod judge;
 mod quantile;
 pub mod threshold;
 
 pub mod replay;
 
+pub use judge::Judge;
 pub use quantile::quantile_ms;
 
 /// Everything that is known at one moment, as cumulative counters. Also one line of a recording.
@@ -45,6 +45,25 @@ pub struct Look {
     /// Why the counters are not there, when the source could not be asked.
     #[serde(default)]
     pub missing: Option<Unknown>,
+}
+
+impl Look {
+    /// Returns a look at the time before the promotion, of which only the baseline is known: nothing yet.
+    #[must_use]
+    pub fn of_the_past(at_s: f64) -> Self {
+        Self {
+            at_s,
+            stage: 0,
+            share: Share::ZERO,
+            baseline: BTreeMap::new(),
+            candidate: BTreeMap::new(),
+            expected: PerArm::default(),
+            probes: PerArm::default(),
+            candidate_healthy: false,
+            queries: BTreeMap::new(),
+            missing: None,
+        }
+    }
 }
 
 /// Cumulative counters of one instance: `requests, errors, slower than bound 1, slower than bound 2, …`.
@@ -106,21 +125,9 @@ impl Verdict {
     /// not one that has simply not seen enough yet.
     #[must_use]
     pub fn evidence_lost(&self) -> bool {
-        let lost = |reason: &Unknown| match reason {
-            Unknown::NoData { .. }
-            | Unknown::Stale { .. }
-            | Unknown::NotANumber { .. }
-            | Unknown::SeveralSeries { .. }
-            | Unknown::SourceDown { .. } => true,
-            Unknown::Collecting
-            | Unknown::TooFewRequests { .. }
-            | Unknown::SharedIncident { .. }
-            | Unknown::CollectingProbes
-            | Unknown::Judge { .. } => false,
-        };
         match self {
             Self::Pass | Self::Breach { .. } => false,
-            Self::Unknown { why } => why.iter().any(lost),
+            Self::Unknown { why } => why.iter().any(Unknown::is_loss),
         }
     }
 }
@@ -209,6 +216,25 @@ pub enum JudgedOn {
     Health,
 }
 
+impl Unknown {
+    /// Returns whether evidence is missing that should be there.
+    #[must_use]
+    pub const fn is_loss(&self) -> bool {
+        match self {
+            Self::NoData { .. }
+            | Self::Stale { .. }
+            | Self::NotANumber { .. }
+            | Self::SeveralSeries { .. }
+            | Self::SourceDown { .. } => true,
+            Self::Collecting
+            | Self::TooFewRequests { .. }
+            | Self::SharedIncident { .. }
+            | Self::CollectingProbes
+            | Self::Judge { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -243,36 +269,6 @@ impl Cause {
             baseline: None,
             confidence: None,
             requests: None,
-        }
-    }
-}
-
-/// A judge of either kind, as plain data.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Judge {
-    Threshold(Box<threshold::Judge>),
-    Evidence(Box<evidence::Judge>),
-}
-
-impl Judge {
-    /// # Errors
-    /// Conditions that this judge can't judge, or not with the plan's bounds.
-    pub fn new(plan: &Plan) -> Result<Self, evidence::Refused> {
-        match plan.judge.kind {
-            JudgeKind::Threshold => Ok(Self::Threshold(Box::new(threshold::Judge::new(plan)))),
-            JudgeKind::Evidence => {
-                let header = evidence::Header::of_plan(plan);
-                evidence::Judge::new(&plan.conditions, &header).map(Box::new).map(Self::Evidence)
-            }
-        }
-    }
-
-    /// Judges one look.
-    pub fn judge(&mut self, look: &Look) -> Judgement {
-        match self {
-            Self::Threshold(judge) => judge.judge(look),
-            Self::Evidence(judge) => judge.judge_live(look),
         }
     }
 }

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::plan::bounds_ms;
-use crate::policy::Condition;
+use crate::plan::{LOCAL_DEFAULTS, Plan, Release, bounds_ms};
 use crate::policy::parse_condition;
+use crate::policy::{Condition, JudgeKind};
 
 #[test]
 fn evidence_is_lost_when_it_should_be_there_and_is_not() {
@@ -97,5 +97,59 @@ fn a_verdict_has_one_word_wherever_it_is_told() {
         assert_eq!(verdict.word().to_string(), word);
         assert_eq!(serde_json::to_value(verdict.word()).unwrap(), word);
         assert_eq!(serde_json::to_value(&verdict).unwrap()["verdict"], word);
+    }
+}
+
+fn plan(judge: JudgeKind, source_interval: Option<Duration>) -> Plan {
+    let mut policy = crate::policy::built_in();
+    policy.evidence.judge = judge;
+    let release =
+        |name: &str| Release { name: name.into(), hash: name.into(), irreversible: false };
+    let mut plan =
+        Plan::new(&policy, "", "local/shop", release("v1"), release("v2"), LOCAL_DEFAULTS);
+    plan.judge.source_interval = source_interval;
+    plan
+}
+
+#[test]
+fn how_often_a_source_has_samples_is_the_headers_too() {
+    for every in [None, Some(30.0)] {
+        let plan = plan(JudgeKind::Evidence, every.map(Duration::from_secs_f64));
+        assert_eq!(evidence::Header::of_plan(&plan).source_interval_s, every);
+    }
+    let rare = plan(JudgeKind::Evidence, Some(Duration::from_secs(61)));
+    assert!(Judge::new(&rare).is_err(), "slower than a minute is no evidence");
+}
+
+#[test]
+fn a_block_is_as_long_as_the_time_between_two_samples() {
+    let committed = |every: Option<u64>| {
+        let plan = plan(JudgeKind::Evidence, every.map(Duration::from_secs));
+        let header = evidence::Header::of_plan(&plan);
+        let mut judge = evidence::Judge::new(&plan.conditions, &header).unwrap();
+        let mut ends = Vec::new();
+        for look in 1..=12 {
+            let at_s = f64::from(look) * 5.0;
+            let line = evidence::Line::from(&Look::of_the_past(at_s));
+            ends.extend(judge.look(&line).filter(|said| said.committed).map(|_| at_s));
+        }
+        ends
+    };
+    assert_eq!(committed(None), [15.0, 30.0, 45.0, 60.0]);
+    assert_eq!(committed(Some(5)), [15.0, 30.0, 45.0, 60.0]);
+    assert_eq!(committed(Some(30)), [30.0, 60.0]);
+}
+
+#[test]
+fn only_a_judge_that_learns_is_changed_by_the_past() {
+    let mut past = Look::of_the_past(-15.0);
+    past.expected.baseline = 1;
+    past.baseline.insert("a".into(), Counters(vec![100.0; 2 + bounds_ms(&[]).len()]));
+    for (kind, learns) in [(JudgeKind::Evidence, true), (JudgeKind::Threshold, false)] {
+        let mut judge = Judge::new(&plan(kind, None)).unwrap();
+        let untaught = judge.clone();
+        assert_eq!(judge.learns(), learns);
+        judge.teach(&past);
+        assert_eq!(judge != untaught, learns, "{kind:?}");
     }
 }

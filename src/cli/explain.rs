@@ -102,6 +102,7 @@ fn of(past: &Past) -> Result<Explanation, Error> {
     for (at, record) in &past.records {
         match record {
             Record::Observed { look, judgement } => walk.look(*at, look, judgement),
+            Record::Learned { looks } => looks.iter().for_each(|look| walk.judge.teach(look)),
             Record::Finished { outcome } => walk.finish(outcome),
             Record::Started { .. }
             | Record::Decided { .. }

@@ -9,9 +9,11 @@ use super::exit::Exit;
 use super::output::{Printer, plan as shown};
 use super::peer::Peer;
 use super::target::{Found, Target};
+use crate::evidence::prometheus::{Arms, Source};
 use crate::host::protocol::{Answer, PolicyText, Promote, Request};
 use crate::plan::{LOCAL_DEFAULTS, Plan, Release};
 use crate::platform::local::app::App;
+use crate::platform::local::scraped;
 use crate::policy::diagnostic::did_you_mean;
 
 pub(crate) const PLAN_SCHEMA: &str = "gate.plan/v1";
@@ -94,7 +96,23 @@ pub(crate) fn of_file(
     let target = format!("local/{}", app.name);
     let mut plan = Plan::new(&policy, source, target, stable, release, LOCAL_DEFAULTS);
     plan.health_check = app.health_check().or(plan.health_check);
+    server_of(app, &plan)?;
     Ok(plan)
+}
+
+/// Returns the metrics server of a plan and what stable is called there, if it has one.
+///
+/// # Errors
+/// It can't count the releases of this app, or the credentials are no good.
+pub(crate) fn server_of(app: &App, plan: &Plan) -> Result<Option<(Source, Arms)>, Error> {
+    let spec = |name| {
+        let unknown = || Error::user(format!("{} has no release `{name}`", app.name));
+        app.releases.get(name).ok_or_else(unknown)
+    };
+    let stable = spec(&plan.stable.name)?;
+    let source = scraped::source(plan, stable, spec(&plan.release.name)?)
+        .map_err(|why| Error::user(why.to_string()).maybe_hint(why.hint()))?;
+    Ok(source.zip(scraped::stable_of_spec(stable)))
 }
 
 /// Returns the policy that goes before the app's own, or stands in for it; `None`: the app's own,

@@ -11,8 +11,9 @@ use super::error::Error;
 use super::exit::Exit;
 use super::output::{Printer, preflight as shown};
 use super::plan::{self, PlanArgs};
-use super::target::{Target, read_app};
+use super::target::{Target, read_app_again};
 use crate::analysis::evidence::{Assumed, Outlook, outlook};
+use crate::evidence::prometheus::before::Unfit;
 use crate::evidence::scrape::scrape;
 use crate::plan::{Plan, Stage};
 use crate::policy::{InsufficientTraffic, JudgeKind};
@@ -56,7 +57,8 @@ fn rps(text: &str) -> Result<f64, String> {
 struct Traffic {
     rps: f64,
     error_rate: f64,
-    measured: bool,
+    /// For how long it was watched; absent: it was given.
+    watched_s: Option<f64>,
 }
 
 /// What the traffic can prove.
@@ -66,8 +68,16 @@ pub(crate) struct Preflight {
     pub(crate) target: String,
     pub(crate) release: String,
     pub(crate) requests_per_s: f64,
-    /// Measured at the running host; otherwise given.
+    /// Measured at the running host, or by the metrics server; otherwise given.
     pub(crate) measured: bool,
+    /// For how long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) measured_over_s: Option<f64>,
+    /// `proxy`, `metrics`, or the URL of a metrics server.
+    pub(crate) source: String,
+    /// Between two samples of a metrics server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source_interval_s: Option<f64>,
     pub(crate) stable_error_share: f64,
     pub(crate) provable: bool,
     pub(crate) stages: Vec<StageOutlook>,
@@ -94,40 +104,99 @@ pub(crate) struct StageOutlook {
     pub(crate) remedy: Option<String>,
 }
 
-/// `gate plan`: the plan, and what the traffic can prove where it is given.
+/// `gate plan`: the plan, and what the traffic can prove where it is given, or where a metrics server knows it.
 pub(crate) async fn plan(printer: &Printer, args: TrafficArgs) -> Result<Exit, Error> {
-    let plan = plan::resolve(printer, &args.what).await?;
+    let mut plan = plan::resolve(printer, &args.what).await?;
+    let asked = ask_server(&mut plan, &args.what.target).await;
     plan::show(printer, &plan);
-    let Some(rps) = args.rps else { return Ok(Exit::Done) };
-    judge(printer, &plan, given(rps))
+    let known = match (args.rps, asked) {
+        (Some(rps), Ok(asked)) => Some((given(rps), asked.map_or_else(Vec::new, |(_, n)| n))),
+        (Some(rps), Err(why)) => Some((given(rps), vec![why.in_one_line()])),
+        (None, Ok(asked)) => asked,
+        (None, Err(why)) => {
+            printer.complain(&format!("note: {}", why.in_one_line()));
+            None
+        }
+    };
+    match known {
+        Some((traffic, notes)) => judge(printer, &plan, traffic, notes),
+        None => Ok(Exit::Done),
+    }
 }
 
-/// `gate preflight`: what the traffic can prove, measured where it is not given.
+/// `gate preflight`: whether its source can be judged with, and what the traffic can prove, measured where it
+/// is not given.
 pub(crate) async fn preflight(printer: &Printer, args: TrafficArgs) -> Result<Exit, Error> {
-    let plan = plan::resolve(printer, &args.what).await?;
-    let traffic = match (args.rps, &args.what.target) {
-        (Some(rps), _) => given(rps),
-        (None, Target::File(path)) => measure(printer, read_app(printer, path)?.admin).await?,
-        (None, Target::Deployment { name, .. }) => {
+    let mut plan = plan::resolve(printer, &args.what).await?;
+    let asked = ask_server(&mut plan, &args.what.target).await?;
+    let (traffic, notes) = match (args.rps, asked, &args.what.target) {
+        (Some(rps), asked, _) => (given(rps), asked.map_or_else(Vec::new, |(_, notes)| notes)),
+        (None, Some(known), _) => known,
+        (None, None, Target::File(path)) => {
+            (measure(printer, read_app_again(path)?.admin).await?, Vec::new())
+        }
+        (None, None, Target::Deployment { name, .. }) => {
             return Err(
                 Error::user(format!("the traffic of {name} is not known")).hint("give `--rps N`")
             );
         }
-        (None, Target::Local(name)) => {
-            return Err(Error::user(format!("the traffic of {name} is not known")).hint(
-                "name its app file, so that its running host is measured, or give `--rps N`",
-            ));
-        }
+        (None, None, Target::Local(name)) => return Err(unknown_traffic(name)),
     };
-    judge(printer, &plan, traffic)
+    judge(printer, &plan, traffic, notes)
+}
+
+fn unknown_traffic(name: &str) -> Error {
+    Error::user(format!("the traffic of {name} is not known"))
+        .hint("name its app file, so that its running host is measured, or give `--rps N`")
+}
+
+/// Asks the plan's metrics server, if it has one, whether stable can be judged with it, and how much traffic
+/// it has. What the server has to say is written into the plan.
+async fn ask_server(
+    plan: &mut Plan,
+    target: &Target,
+) -> Result<Option<(Traffic, Vec<String>)>, Error> {
+    if plan.judge.server().is_none() {
+        return Ok(None);
+    }
+    let path = match target {
+        Target::File(path) => path,
+        Target::Local(_) => {
+            return Err(Error::user("which series are stable's is not known")
+                .hint("name its app file, where the ports of its releases are"));
+        }
+        // Its pods have to be known first: a promotion asks there.
+        Target::Deployment { .. } => return Ok(None),
+    };
+    let app = read_app_again(path)?;
+    let Some((source, arms)) = plan::server_of(&app, plan)? else { return Ok(None) };
+    let url = plan.judge.source.clone();
+    let unfit = |why: Unfit| {
+        Error::new(Exit::Refused, format!("the metrics server {url} can't be judged with: {why}"))
+    };
+    let fitness = source.fitness(&arms, &plan.conditions).await.map_err(unfit)?;
+    let notes = fitness.notes.clone();
+    fitness.complete(&mut plan.judge);
+    let traffic = source.traffic(&arms).await.map_err(unfit)?;
+    let traffic = Traffic {
+        rps: traffic.rps,
+        error_rate: traffic.error_rate.unwrap_or(ERROR_RATE),
+        watched_s: Some(traffic.seconds),
+    };
+    Ok(Some((traffic, notes)))
 }
 
 const fn given(rps: f64) -> Traffic {
-    Traffic { rps, error_rate: ERROR_RATE, measured: false }
+    Traffic { rps, error_rate: ERROR_RATE, watched_s: None }
 }
 
-fn judge(printer: &Printer, plan: &Plan, traffic: Traffic) -> Result<Exit, Error> {
-    let preflight = of(plan, traffic)?;
+fn judge(
+    printer: &Printer,
+    plan: &Plan,
+    traffic: Traffic,
+    notes: Vec<String>,
+) -> Result<Exit, Error> {
+    let preflight = of(plan, traffic, notes)?;
     if printer.is_json() {
         printer.object(&preflight);
     } else {
@@ -141,14 +210,13 @@ fn judge(printer: &Printer, plan: &Plan, traffic: Traffic) -> Result<Exit, Error
     Err(Error::user("the traffic can't prove every stage before its deadline").maybe_hint(remedy))
 }
 
-fn of(plan: &Plan, traffic: Traffic) -> Result<Preflight, Error> {
+fn of(plan: &Plan, traffic: Traffic, mut warnings: Vec<String>) -> Result<Preflight, Error> {
     let stages = plan.stages.iter().enumerate();
     let stages: Result<Vec<StageOutlook>, Error> =
         stages.map(|(at, stage)| stage_outlook(plan, traffic, at + 1, stage)).collect();
     let stages = stages?;
     let held: f64 =
         plan.stages.iter().filter(|s| !s.share.is_zero()).map(|s| s.hold.as_secs_f64()).sum();
-    let mut warnings = Vec::new();
     if plan.judge.kind == JudgeKind::Evidence && held < LATENCY_S {
         warnings.push(format!(
             "users see it for {held:.0} s in all: latency regressions below the limit will pass"
@@ -159,7 +227,10 @@ fn of(plan: &Plan, traffic: Traffic) -> Result<Preflight, Error> {
         target: plan.target.clone(),
         release: plan.release.name.clone(),
         requests_per_s: traffic.rps,
-        measured: traffic.measured,
+        measured: traffic.watched_s.is_some(),
+        measured_over_s: traffic.watched_s,
+        source: plan.judge.source.clone(),
+        source_interval_s: plan.judge.source_interval.map(|every| every.as_secs_f64()),
         stable_error_share: traffic.error_rate,
         provable: stages.iter().all(|stage| stage.provable),
         stages,
@@ -223,7 +294,12 @@ fn ask(plan: &Plan, traffic: Traffic, stage: &Stage) -> Result<Outlook, Error> {
                 share,
                 hold_s,
                 deadline_s: stage.deadline.as_secs_f64(),
-                interval_s: plan.judge.interval.as_secs_f64(),
+                // Between two samples a look has nothing new.
+                interval_s: plan
+                    .judge
+                    .interval
+                    .max(plan.judge.source_interval.unwrap_or_default())
+                    .as_secs_f64(),
             };
             outlook(&plan.conditions, &plan.judge.bounds_ms, &assumed)
                 .map_err(|refused| Error::user(format!("the plan can't be judged: {refused}")))
@@ -258,7 +334,11 @@ async fn measure(printer: &Printer, admin: SocketAddr) -> Result<Traffic, Error>
     let after = counts(admin).await?;
     let requests = (after.0 - before.0).max(0.0);
     let error_rate = if after.0 > 0.0 { (after.1 / after.0).min(1.0) } else { ERROR_RATE };
-    Ok(Traffic { rps: requests / MEASURED.as_secs_f64(), error_rate, measured: true })
+    Ok(Traffic {
+        rps: requests / MEASURED.as_secs_f64(),
+        error_rate,
+        watched_s: Some(MEASURED.as_secs_f64()),
+    })
 }
 
 /// Requests and errors of all revisions since the host began.

@@ -62,7 +62,7 @@ pub(crate) fn record(printer: &Printer, args: &RecordArgs) -> Result<Exit, Error
     Ok(Exit::Done)
 }
 
-/// Returns the lines, and how many of them are looks.
+/// Returns the lines, and how many of them are looks of the promotion itself.
 fn recording(past: &Past) -> Result<(Vec<u8>, usize), Error> {
     let mut text = Vec::new();
     let mut write = |line: serde_json::Result<String>| {
@@ -74,14 +74,19 @@ fn recording(past: &Past) -> Result<(Vec<u8>, usize), Error> {
     };
     let header = Header::of_plan(&past.plan);
     write(serde_json::to_string(&header))?;
-    let looks = past.records.iter().filter_map(|(_, record)| match record {
-        Record::Observed { look, .. } => Some(Line::from(look)),
-        _ => None,
-    });
     let mut count = 0;
-    for look in looks {
-        write(serde_json::to_string(&look))?;
-        count += 1;
+    for (_, record) in &past.records {
+        let looks = match record {
+            Record::Learned { looks } => looks.as_slice(),
+            Record::Observed { look, .. } => {
+                count += 1;
+                std::slice::from_ref(look)
+            }
+            _ => &[],
+        };
+        for look in looks {
+            write(serde_json::to_string(&Line::from(look)))?;
+        }
     }
     Ok((text, count))
 }

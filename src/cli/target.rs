@@ -225,7 +225,15 @@ pub(crate) fn read_app(printer: &Printer, path: &Path) -> Result<App, Error> {
     if !checked.warnings.is_empty() {
         printer.say(&checked.warnings.coloured());
     }
-    let mut app = checked.value;
+    placed(checked.value, path)
+}
+
+/// The same, where what is odd about it has been said.
+pub(crate) fn read_app_again(path: &Path) -> Result<App, Error> {
+    placed(app::read(path, &read_file(path)?)?.value, path)
+}
+
+fn placed(mut app: App, path: &Path) -> Result<App, Error> {
     // `app.yaml` has the parent "", which is no path.
     app.folder = std::path::absolute(Path::new(".").join(&app.folder)).map_err(|error| {
         Error::user(format!("can't tell the folder of {}", path.display())).caused_by(error)

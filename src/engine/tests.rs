@@ -12,7 +12,7 @@ use crate::policy::{
 use crate::rollout::ResultWord;
 use crate::share::Share;
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     let stage = |percent| StagePolicy {
         share: Share::from_percent(percent).unwrap(),
         hold: None,
@@ -54,7 +54,7 @@ fn policy() -> Policy {
     }
 }
 
-fn script() -> Script {
+pub(super) fn script() -> Script {
     Script {
         stable: "v1".into(),
         release: "v2".into(),
@@ -84,7 +84,7 @@ impl Ran {
     }
 }
 
-fn plan(policy: &Policy) -> Plan {
+pub(super) fn plan(policy: &Policy) -> Plan {
     let release =
         |name: &str| Release { name: name.into(), hash: name.into(), irreversible: false };
     Plan::new(policy, "test", "local/shop", release("v1"), release("v2"), LOCAL_DEFAULTS)

@@ -21,6 +21,9 @@ pub enum Record {
     Started { id: String, by: String, plan: Box<Plan> },
     /// A look and what it says, with every value, also for passes.
     Observed { look: Look, judgement: Judgement },
+    /// The baseline's history, which the judge was taught before its first look; several in a row where
+    /// there is much of it. `at_s` is not above 0.
+    Learned { looks: Vec<Look> },
     /// Written before the effects are asked for.
     Decided { state: Box<State>, effects: Vec<Effect>, waiting: Waiting },
     /// An effect was asked for; `error` is why it was not accepted.
@@ -91,6 +94,8 @@ pub struct Folded {
     pub asks: Asks,
     pub waiting: Option<Waiting>,
     pub newest: Option<(Look, Judgement)>,
+    /// The judge was taught the past, or has looked already.
+    pub taught: bool,
     pub outcome: Option<Outcome>,
 }
 
@@ -109,6 +114,7 @@ pub fn fold<'a>(records: impl IntoIterator<Item = (DateTime<Utc>, &'a Record)>) 
         asks: Asks::default(),
         waiting: None,
         newest: None,
+        taught: false,
         outcome: None,
     };
     for (_, record) in records {
@@ -124,6 +130,11 @@ impl Folded {
             Record::Observed { look, judgement } => {
                 self.judge.judge(look);
                 self.newest = Some((look.clone(), judgement.clone()));
+                self.taught = true;
+            }
+            Record::Learned { looks } => {
+                looks.iter().for_each(|look| self.judge.teach(look));
+                self.taught = true;
             }
             Record::Decided { state, waiting, .. } => {
                 self.state = (**state).clone();

@@ -8,9 +8,9 @@ use super::HostError;
 use super::running::Running;
 use crate::plan::{LOCAL_DEFAULTS, Plan, Release};
 use crate::platform::local::app::{App, PolicySource, ReleaseSpec};
-use crate::platform::local::release_of;
 use crate::platform::local::stored::Stored;
-use crate::policy::{self, HealthCheck, METRICS, PROXY, Policy};
+use crate::platform::local::{release_of, scraped};
+use crate::policy::{self, HealthCheck, Policy};
 use crate::published::ResultLine;
 use crate::rollout::ResultWord;
 
@@ -27,9 +27,9 @@ pub(super) struct Admitted {
 pub(super) fn plan(app: &App, stored: &Stored, promote: &Promote) -> Result<Admitted, HostError> {
     let spec = find_release(app, &promote.release)?;
     let (policy, source) = choose_policy(app, promote.policy.as_ref())?;
-    can_read(&policy)?;
     let release = release_of(&promote.release, &spec);
     let plan = resolve(app, &policy, source, stored.stable.release.clone(), release);
+    scraped::source(&plan, &stored.stable.spec, &spec)?;
     Ok(Admitted { plan, spec })
 }
 
@@ -122,20 +122,6 @@ pub(super) fn not_possible(plan: &Plan, reason: String) -> ResultLine {
     let (stable, release) = (&plan.stable.name, &plan.release.name);
     let refused = ResultWord::Refused;
     ResultLine::not_started(&plan.target, refused, 7, stable, release, reason, None)
-}
-
-/// This platform counts requests itself, or reads each instance's own metrics.
-fn can_read(policy: &Policy) -> Result<(), HostError> {
-    match policy.evidence.source.as_deref() {
-        None | Some(PROXY | METRICS) => Ok(()),
-        Some(server) => Err(HostError {
-            exit_code: 2,
-            message: format!(
-                "the local platform reads no metrics server (evidence.source: {server})"
-            ),
-            hint: Some("write `source: proxy` or `source: metrics`".into()),
-        }),
-    }
 }
 
 fn find_release(app: &App, name: &str) -> Result<ReleaseSpec, HostError> {

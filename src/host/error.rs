@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::durable::LockError;
 use crate::platform::local::LocalError;
 use crate::platform::local::app::App;
+use crate::platform::local::scraped::NotScraped;
 
 /// What a host can't do, in words for the user, and the exit code that it means.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,5 +60,11 @@ impl From<LocalError> for HostError {
             None => error.to_string(),
         };
         Self { exit_code, message, hint: hint.map(ToOwned::to_owned) }
+    }
+}
+
+impl From<NotScraped> for HostError {
+    fn from(error: NotScraped) -> Self {
+        Self { exit_code: 2, hint: error.hint(), message: error.to_string() }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::clock::{Clock, SystemClock};
 use crate::durable::Lock;
@@ -19,7 +20,6 @@ use crate::history::{AskedFor, History, Record, Urgency};
 use crate::platform::local::app::App;
 use crate::platform::local::stored::Stored;
 use crate::platform::local::{Home, Local};
-use crate::policy::METRICS;
 use crate::published::{LastResult, ResultLine};
 use crate::rollout::Ask;
 
@@ -34,6 +34,8 @@ mod running;
 mod succession;
 
 mod admission;
+
+mod measure;
 
 pub mod diary;
 
@@ -98,6 +100,7 @@ struct Shared {
     beginning: tokio::sync::Mutex<()>,
     /// What people should hear of engines that failed.
     cries: mpsc::Sender<String>,
+    up_since: Instant,
 }
 
 impl Host {
@@ -130,6 +133,7 @@ impl Host {
             last: Mutex::new(None),
             beginning: tokio::sync::Mutex::new(()),
             cries,
+            up_since: Instant::now(),
         });
         let heard = tokio::sync::Mutex::new(heard);
         let mut host = Self { shared, socket, listener, alarms, heard, _lock: lock };
@@ -254,14 +258,11 @@ impl Shared {
             let why = self.local.stable_trouble().map(|why| format!(": {why}")).unwrap_or_default();
             return Err(refused(format!("stable ({}) is not ready{why}", plan.stable.name)));
         }
-        if plan.judge.source == METRICS {
-            let bounds = self.local.own_bounds_ms().await;
-            plan.judge.bounds_ms = bounds.map_err(|why| {
-                Box::new(admission::not_possible(
-                    &plan,
-                    format!("stable's own metrics can't be used: {why}"),
-                ))
-            })?;
+        // Where nothing is judged, such as a way back at once, no source is needed.
+        if let Err(why) = self.measure(&mut plan, &spec).await
+            && !plan.observe_only
+        {
+            return Err(Box::new(admission::not_possible(&plan, why)));
         }
         let refused = |reason: String| Box::new(admission::not_possible(&plan, reason));
         let id = new_id(now);

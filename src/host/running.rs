@@ -11,13 +11,14 @@ use super::protocol::Answer;
 use crate::analysis::{Judgement, Look};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Promotion, Seams, Turn};
+use crate::evidence::prometheus::{Counted, Source};
 use crate::history::{AskedFor, History, Record, Urgency};
 use crate::plan::Plan;
-use crate::platform::local::Local;
 use crate::platform::local::app::ReleaseSpec;
 use crate::platform::local::stored::Quarantined;
+use crate::platform::local::{Local, scraped};
 use crate::published::{EventLine, PromotionStatus, ResultLine, Standing, StatusLine};
-use crate::rollout::{Ask, Event, Outcome, ResultWord, Waiting};
+use crate::rollout::{Ask, Event, Outcome, ResultWord, Waiting, World};
 
 /// Answers that a slow follower may be behind before it misses some.
 const FOLLOWERS_BEHIND_MAX: usize = 1024;
@@ -153,7 +154,10 @@ pub(super) async fn engine(
 ) -> ResultLine {
     let Run { mut promotion, spec, mut diary, .. } = run;
     let platform = local.target(&promotion.plan, spec);
-    let evidence = platform.clone();
+    let source = Source::for_plan(&promotion.plan.judge, Some(scraped::LABEL));
+    let whose = local.clone();
+    let arms = move |_: &World| whose.arms();
+    let evidence = Counted::new(source, &promotion.plan.judge, platform.clone(), arms);
     let mut newest_look = None;
     let mut seams = Seams { platform, evidence, clock: clock.clone(), history: &mut diary };
     let outcome =

@@ -28,6 +28,10 @@ fn complete() -> Plan {
         quantile: Quantile::parse("99.9").unwrap(),
         limit: Duration::from_micros(1_234_567),
     });
+    plan.judge.source = "https://prometheus.example/".into();
+    plan.judge.preset = Some("envoy".into());
+    plan.judge.queries = BTreeMap::from([("depth".into(), "max(depth)".into())]);
+    plan.judge.source_interval = Some(seconds(10));
     plan.health_check = Some(HealthCheck {
         path: "/up".into(),
         interval: seconds(2),
@@ -101,6 +105,62 @@ fn looks_are_the_platforms_unless_the_policy_says_otherwise() {
     (policy.evidence.interval, policy.evidence.window) = (Some(seconds(7)), Some(seconds(77)));
     let judge = plan_of(&policy).judge;
     assert_eq!((judge.interval, judge.window), (seconds(7), seconds(77)));
+}
+
+#[test]
+fn a_metrics_server_has_a_pace_of_its_own() {
+    let mut policy = policy("canary");
+    assert_eq!(plan_of(&policy).judge.server(), None);
+    policy.evidence.source = Some("metrics".into());
+    let judge = plan_of(&policy).judge;
+    assert_eq!((judge.server(), judge.preset.as_deref(), judge.interval), (None, None, seconds(5)));
+    for url in ["http://prometheus:9090", "https://prometheus"] {
+        policy.evidence.source = Some(url.into());
+        let judge = plan_of(&policy).judge;
+        assert_eq!((judge.interval, judge.window), (seconds(15), seconds(60)));
+        assert_eq!((judge.server(), judge.preset.as_deref()), (Some(url), Some("plain")));
+        assert_eq!(judge.source_interval, None, "it is measured, not planned");
+    }
+    policy.evidence.preset = Some("envoy".into());
+    policy.evidence.queries.insert("depth".into(), "max(depth)".into());
+    (policy.evidence.interval, policy.evidence.window) = (Some(seconds(1)), Some(seconds(4)));
+    let judge = plan_of(&policy).judge;
+    assert_eq!(judge.preset.as_deref(), Some("envoy"));
+    assert_eq!(judge.queries["depth"], "max(depth)");
+    assert_eq!((judge.interval, judge.window), (seconds(1), seconds(4)));
+}
+
+#[test]
+fn no_sample_is_looked_at_twice_by_a_threshold() {
+    // judge; interval and window as written; between two samples; interval and window as judged
+    let table = [
+        (JudgeKind::Threshold, (5, 15), 15, (15, 30)),
+        (JudgeKind::Threshold, (15, 60), 15, (15, 60)),
+        (JudgeKind::Threshold, (15, 60), 5, (15, 60)),
+        (JudgeKind::Threshold, (15, 60), 60, (60, 120)),
+        (JudgeKind::Evidence, (5, 15), 60, (5, 15)),
+    ];
+    for (kind, (interval, window), every, judged) in table {
+        let mut policy = policy("canary");
+        policy.evidence.judge = kind;
+        policy.evidence.interval = Some(seconds(interval));
+        policy.evidence.window = Some(seconds(window));
+        let mut judge = plan_of(&policy).judge;
+        judge.pace(seconds(every));
+        let seen = (judge.interval.as_secs(), judge.window.as_secs());
+        assert_eq!((seen, judge.source_interval), (judged, Some(seconds(every))), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_plan_of_before_there_were_metrics_servers_is_read() {
+    let plan = plan_of(&policy("canary"));
+    let stored = serde_json::to_value(&plan).unwrap();
+    let judge = stored["judge"].as_object().unwrap();
+    for new in ["preset", "queries", "source_interval_s"] {
+        assert!(!judge.contains_key(new), "{new} changes the hash of plans that have none");
+    }
+    assert_eq!(serde_json::from_value::<Plan>(stored).unwrap(), plan);
 }
 
 #[test]

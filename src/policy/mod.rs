@@ -133,6 +133,14 @@ pub struct HealthCheck {
 pub const PROXY: &str = "proxy";
 /// The source that is each instance's own `/metrics`.
 pub const METRICS: &str = "metrics";
+/// The preset of a metrics server for which a policy names none.
+pub const PRESET: &str = "plain";
+
+/// Returns whether a source is the URL of a metrics server: no other source has one.
+#[must_use]
+pub fn is_server(source: &str) -> bool {
+    source.contains("://")
+}
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct EvidencePolicy {
@@ -149,6 +157,14 @@ pub struct EvidencePolicy {
     pub looks: u32,
     /// Candidate requests without which a window (threshold judge) or a hold (`health_only`) says nothing.
     pub min_requests: u64,
+}
+
+impl EvidencePolicy {
+    /// Returns the URL of the metrics server that counts, if one does.
+    #[must_use]
+    pub fn server(&self) -> Option<&str> {
+        self.source.as_deref().filter(|source| is_server(source))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

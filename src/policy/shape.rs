@@ -226,8 +226,16 @@ pub static EVIDENCE: Shape = Shape {
             Kind::Text,
             "Where counters come from: proxy (the platform's own, the default), metrics (each instance's /metrics), or the URL of a metrics server.",
         ),
-        Field::optional("preset", Kind::Text, "A set of queries that gate knows."),
-        Field::optional("queries", Kind::Named, "Metrics of your own, for the threshold judge."),
+        Field::optional(
+            "preset",
+            Kind::Text,
+            "What a metrics server calls requests, failures and response times. Default: plain.",
+        ),
+        Field::optional(
+            "queries",
+            Kind::Named,
+            "PromQL for numbers of your own, asked of the metrics server, for the threshold judge.",
+        ),
         Field::optional(
             "judge",
             Kind::Choice(&["evidence", "threshold"]),
@@ -236,12 +244,12 @@ pub static EVIDENCE: Shape = Shape {
         Field::optional(
             "interval",
             duration(SECOND, Duration::from_secs(15)),
-            "Between two looks. Default: 5s locally and where pods are read, 15s with Prometheus.",
+            "Between two looks. Default: 5s; 15s with a metrics server.",
         ),
         Field::optional(
             "window",
             duration(SECOND, HOUR),
-            "Threshold judge: what it looks at. Default: 15s locally, 60s in a cluster.",
+            "Threshold judge: what it looks at. Default: 15s locally, 60s with a metrics server.",
         ),
         Field::optional(
             "looks",

@@ -130,7 +130,10 @@ impl<'a> Telling<'a> {
             Record::Decided { state, .. } => self.decided(at, state),
             Record::Happened { event } => self.happened(event),
             Record::Asked { what, ask } => self.asks.push((*what, ask.clone())),
-            Record::Started { .. } | Record::Done { .. } | Record::Finished { .. } => {}
+            Record::Started { .. }
+            | Record::Learned { .. }
+            | Record::Done { .. }
+            | Record::Finished { .. } => {}
         }
     }
 

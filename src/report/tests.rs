@@ -172,6 +172,7 @@ fn poisoned(words: [String; 4]) -> Report {
             Record::Finished { .. }
             | Record::Decided { .. }
             | Record::Done { .. }
+            | Record::Learned { .. }
             | Record::Asked { .. } => {}
         }
     }

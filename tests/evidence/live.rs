@@ -77,6 +77,10 @@ impl Live {
     fn verdicts_are_the_same(&self) {
         let recorded = self.gate("record local/live --out ./live.jsonl");
         assert_eq!(recorded.code, 0, "{}", recorded.all());
+        let recording = std::fs::read_to_string(self.folder().join("live.jsonl")).unwrap();
+        let lines = recording.lines().skip(1).map(|line| serde_json::from_str(line).unwrap());
+        let before = lines.filter(|line: &Value| line["at_s"].as_f64() <= Some(0.0));
+        assert!(before.count() > 1, "what the proxy counted before is taught, and recorded");
         let backtest = self.gate("backtest ./app-policy.yaml ./live.jsonl --output json");
         assert_eq!(backtest.code, 0, "{}", backtest.all());
         let mut lines: Vec<Value> =

@@ -142,13 +142,15 @@ fn each_instances_own_metrics_may_be_the_evidence() {
 }
 
 #[test]
-fn a_metrics_server_is_refused_and_nothing_changes() {
+fn a_metrics_server_that_cannot_count_here_is_refused_and_nothing_changes() {
     let policy =
         QUICK.replace("judge: threshold,", "judge: threshold, source: 'http://127.0.0.1:9',");
     let site = Site::with(&policy, "v1");
     let _host = site.serve();
     let ran = site.promote("v2").ended(PROMOTION_MAX);
     assert_eq!(ran.code, 2, "{ran:?}");
-    assert!(ran.stderr.contains("reads no metrics server"), "{ran:?}");
+    assert!(ran.stderr.contains("`port: auto` can't be scraped by a static config"), "{ran:?}");
+    let ran = site.run("plan local/shop --release v2");
+    assert_eq!(ran.code, 2, "{ran:?}");
     site.assert_serves_only("v1");
 }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use gate::analysis::Unknown;
+use gate::analysis::{Look, Unknown};
+use gate::evidence::Evidence;
 use gate::evidence::presets::Preset;
 use gate::evidence::prometheus::reader::Settings;
-use gate::evidence::prometheus::{Credentials, Reader, Seen, Source};
+use gate::evidence::prometheus::{Counted, Credentials, Reader, Seen, Source};
+use gate::plan::{LOCAL_DEFAULTS, Plan, Release};
+use gate::rollout::World;
 
 use crate::reading::arms;
 use crate::server::{Says, Server};
@@ -208,4 +211,121 @@ async fn a_slow_source_holds_nothing_up_and_its_answer_is_not_lost() {
     assert_eq!(seen.baseline["old"].0, [9.0, 0.0]);
     assert_eq!(seen.candidate["new"].0, [4.0, 0.0]);
     assert_eq!(server.asked().len(), 1, "one question at a time");
+}
+
+fn one_of_each() -> Says {
+    vector(
+        &[
+            series("baseline requests", "a", "9"),
+            series("baseline sampled_at", "a", "990"),
+            series("candidate requests", "b", "4"),
+            series("candidate sampled_at", "b", "990"),
+        ]
+        .join(","),
+    )
+}
+
+#[tokio::test]
+async fn what_was_sampled_before_the_promotion_is_no_candidates() {
+    let server = Server::start(one_of_each()).await;
+    let seen = async |since: Option<Duration>| {
+        let since = since.and_then(|ago| tokio::time::Instant::now().checked_sub(ago));
+        let settings = Settings { candidate_since: since, ..settings(Duration::ZERO, LONG) };
+        look(&mut Reader::new(source(&server.url()), settings)).await
+    };
+    // The samples are ten seconds old.
+    for (since, taken) in [(None, 1), (Some(LONG), 1), (Some(Duration::ZERO), 0)] {
+        let seen = seen(since).await;
+        assert_eq!(seen.missing, None, "another process's sample is no loss");
+        assert_eq!((seen.baseline.len(), seen.candidate.len()), (1, taken), "{since:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_candidate_is_lost_only_when_it_should_have_been_scraped() {
+    let of = |arms: &[&str]| {
+        let both = |arm: &&str| {
+            let name = if *arm == "baseline" { "a" } else { "b" };
+            let mark = |part: &str| format!("{arm} {part}");
+            [series(&mark("requests"), name, "9"), series(&mark("sampled_at"), name, "1000")]
+        };
+        vector(&arms.iter().flat_map(both).collect::<Vec<_>>().join(","))
+    };
+    let server = Server::start(of(&["baseline"])).await;
+    let since = Some(tokio::time::Instant::now() - SHORT);
+    let settings = Settings { candidate_since: since, ..settings(Duration::ZERO, LONG) };
+    let lost = "no data from the candidate: no series of http_requests_total{instance=~\"b\"}";
+    let said = |seen: Seen| seen.missing.map(|why| why.to_string()).unwrap_or_default();
+
+    let mut reader = Reader::new(source(&server.url()), settings.clone());
+    assert_eq!(said(look(&mut reader).await), "", "it may not be scraped yet");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    tokio::time::resume();
+    assert_eq!(said(look(&mut reader).await), lost);
+
+    // Once it was there, it is missed at once.
+    server.say(of(&["baseline", "candidate"]));
+    let mut reader = Reader::new(source(&server.url()), settings);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(1)).await; // the sample is half a second old
+    tokio::time::resume();
+    assert_eq!(look(&mut reader).await.candidate.len(), 1);
+    server.say(of(&["baseline"]));
+    assert_eq!(said(look(&mut reader).await), lost);
+}
+
+/// The platform's own evidence, with counters that a metrics server takes the place of.
+struct Own;
+
+impl Evidence for Own {
+    async fn look(&mut self, _: &World) -> Look {
+        let mut look = Look::of_the_past(1.0);
+        look.baseline.insert("old".into(), gate::analysis::Counters(vec![1.0, 0.0]));
+        look.expected.baseline = 1;
+        look
+    }
+
+    async fn history(&mut self, _: &World) -> Vec<Look> {
+        vec![Look::of_the_past(-15.0)]
+    }
+}
+
+#[tokio::test]
+async fn who_counts_is_the_plans_choice() {
+    let server = Server::start(one_of_each()).await;
+    let (mut judge, world) = (plan().judge, crate::reading::world());
+    let counted = |source| {
+        let whose = |_: &World| arms(&[("a", "old")], &[("b", "new")]);
+        Counted::new(source, &plan().judge, Own, whose)
+    };
+    let credentials = Credentials::default();
+    let mut own = counted(Source::of_plan(&judge, None, &credentials));
+    let look = own.look(&world).await;
+    assert_eq!((look.baseline["old"].0[0], look.missing), (1.0, None));
+    assert_eq!(own.history(&world).await.len(), 1);
+
+    judge.source = server.url();
+    let mut asked = counted(Source::of_plan(&judge, None, &credentials));
+    let look = asked.look(&world).await;
+    assert_eq!((look.baseline["old"].0[0], look.expected.baseline), (9.0, 1));
+    assert_eq!(asked.history(&world).await, [], "its history is no answer to a range");
+
+    judge.preset = Some("no such".into());
+    let mut nobody = counted(Source::of_plan(&judge, None, &credentials));
+    let look = nobody.look(&world).await;
+    assert_eq!((look.baseline.len(), look.expected.baseline), (0, 1));
+    let why = look.missing.unwrap().to_string();
+    assert!(why.contains("evidence.preset: there is no `no such`"), "{why}");
+    assert_eq!(nobody.history(&world).await, []);
+}
+
+fn plan() -> Plan {
+    let release =
+        |name: &str| Release { name: name.into(), hash: name.into(), irreversible: false };
+    let policy = gate::policy::built_in();
+    let mut plan =
+        Plan::new(&policy, "", "local/shop", release("v1"), release("v2"), LOCAL_DEFAULTS);
+    plan.judge.bounds_ms = Vec::new();
+    plan
 }

@@ -6,7 +6,13 @@
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails the test")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+#[expect(dead_code, reason = "what these tests do not need, others do")]
+#[path = "../it/common.rs"]
+mod common;
+
 mod server;
+
+mod relay;
 
 mod real;
 
@@ -19,3 +25,7 @@ mod past;
 mod faults;
 
 mod login;
+
+mod promotion;
+
+mod preflight;

@@ -18,9 +18,9 @@ const HOUR: i64 = 3600;
 const BOUNDS_MS: [f64; 2] = [100.0, 1000.0];
 
 /// One instance's samples: seconds before now, and requests.
-struct Instance {
-    name: &'static str,
-    samples: Vec<(i64, u64)>,
+pub(crate) struct Instance {
+    pub(crate) name: &'static str,
+    pub(crate) samples: Vec<(i64, u64)>,
 }
 
 /// An instance that is sampled every 15 s for two hours, restarts an hour ago, and is not heard of
@@ -38,7 +38,7 @@ fn every(name: &'static str, seconds: i64, from: i64, until: i64) -> Instance {
 }
 
 /// Writes the instances as OpenMetrics: one request in a hundred fails, one in ten takes over 100 ms.
-fn past(now: i64, instances: &[Instance]) -> String {
+pub(crate) fn past(now: i64, instances: &[Instance]) -> String {
     let (mut requests, mut buckets) = (String::new(), String::new());
     for Instance { name, samples } in instances {
         for (age, n) in samples {
@@ -62,7 +62,7 @@ fn past(now: i64, instances: &[Instance]) -> String {
     )
 }
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     SystemClock::start().now().timestamp()
 }
 

@@ -218,7 +218,7 @@ impl Evidence for Bare {
     }
 }
 
-fn world() -> World {
+pub(crate) fn world() -> World {
     let workload = |revision: &str| Workload {
         revision: revision.into(),
         ready: 1,
@@ -266,7 +266,7 @@ async fn a_policys_source_stands_in_the_platforms_look() {
     };
     let source =
         Source::from_policy(&policy, Some("pod"), &Credentials::default()).unwrap().unwrap();
-    let by_revision = |world: &World, _: &Look| {
+    let by_revision = |world: &World| {
         let of = |workload: &Workload| format!("revision={:?}", workload.revision);
         Arms::Matchers(PerArm {
             baseline: of(&world.stable),

@@ -27,6 +27,8 @@ pub(crate) struct Target<'a> {
 #[derive(Default)]
 pub(crate) struct Setup<'a> {
     pub(crate) targets: &'a [Target<'a>],
+    /// Scraped as well, under their own addresses.
+    pub(crate) addresses: &'a [String],
     /// Samples of the past, as OpenMetrics.
     pub(crate) past: Option<String>,
     /// A web configuration: TLS, passwords.
@@ -82,7 +84,7 @@ impl RealPrometheus {
         let (prometheus, promtool) = (tool("prometheus")?, tool("promtool")?);
         let folder = tempfile::tempdir().unwrap();
         let (config, data) = (folder.path().join("prometheus.yml"), folder.path().join("data"));
-        std::fs::write(&config, scrape_config(setup.targets)).unwrap();
+        std::fs::write(&config, scrape_config(setup.targets, setup.addresses)).unwrap();
         if let Some(past) = setup.past {
             remember(&promtool, folder.path(), &data, &past);
         }
@@ -140,9 +142,9 @@ impl Drop for RealPrometheus {
     }
 }
 
-fn scrape_config(targets: &[Target<'_>]) -> String {
+fn scrape_config(targets: &[Target<'_>], addresses: &[String]) -> String {
     let mut config = "global: {scrape_interval: 1s, scrape_timeout: 1s}\n".to_owned();
-    if !targets.is_empty() {
+    if !(targets.is_empty() && addresses.is_empty()) {
         config += "scrape_configs:\n- job_name: app\n  static_configs:\n";
     }
     for target in targets {
@@ -152,6 +154,9 @@ fn scrape_config(targets: &[Target<'_>]) -> String {
         }
         let address = target.server.address;
         let _ = writeln!(config, "  - {{targets: [\"{address}\"], labels: {{{labels}}}}}");
+    }
+    for address in addresses {
+        let _ = writeln!(config, "  - {{targets: [{address:?}]}}");
     }
     config
 }

@@ -54,7 +54,7 @@ impl Header {
             schema: RECORDING_SCHEMA.to_owned(),
             bounds_ms: plan.judge.bounds_ms.clone(),
             interval_s: plan.judge.interval.as_secs_f64(),
-            source_interval_s: None,
+            source_interval_s: plan.judge.source_interval.map(|every| every.as_secs_f64()),
             probe_interval_s: health_check.map(|check| check.interval.as_secs_f64()),
             horizon_s: None,
             stages: plan.stages.iter().map(stage).collect(),

@@ -164,6 +164,10 @@ fn plan_for(policy: &Policy, header: &Header) -> Plan {
     let defaults = Defaults { interval, window };
     let mut plan = Plan::new(policy, "", "", nobody(), nobody(), defaults);
     plan.judge.bounds_ms.clone_from(&header.bounds_ms);
+    let every = header.source_interval_s.map(std::time::Duration::try_from_secs_f64);
+    if let Some(Ok(every)) = every {
+        plan.judge.pace(every);
+    }
     if let Some(check) = &mut plan.health_check {
         check.interval = header
             .probe_interval_s
@@ -209,5 +213,28 @@ fn word(unknown: &Unknown) -> &str {
         Unknown::SharedIncident { .. } => "shared_incident",
         Unknown::CollectingProbes => "collecting_probes",
         Unknown::Judge { word } => word,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rare_samples_are_judged_as_they_were_live() {
+        let policy = Policy {
+            evidence: crate::policy::EvidencePolicy {
+                judge: crate::policy::JudgeKind::Threshold,
+                ..crate::policy::built_in().evidence
+            },
+            ..crate::policy::built_in()
+        };
+        let mut header = Header::new(Vec::new(), 5.0, Vec::new());
+        // Between two samples, and the window in seconds.
+        for (every, window) in [(None, 15), (Some(0.0), 15), (Some(5.0), 15), (Some(20.0), 40)] {
+            header.source_interval_s = every;
+            let judged = plan_for(&policy, &header).judge;
+            assert_eq!(judged.window.as_secs(), window, "{every:?}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use tabled::settings::{Alignment, Padding, Style};
 
 use super::style::{FAINT, STRONG, paint};
 use super::words;
-use crate::plan::{Plan, Stage};
+use crate::plan::{JudgePlan, Plan, Stage};
 use crate::policy::{InsufficientTraffic, JudgeKind, Strategy};
 
 /// Columns between two columns of a table: what they stand apart, and nothing else.
@@ -103,8 +103,9 @@ fn rest(plan: &Plan) -> String {
         InsufficientTraffic::Hold => "waits for a person",
         InsufficientTraffic::HealthOnly => "may pass on health alone",
     };
-    [
-        format!("judge      {judge}"),
+    let mut lines = vec![format!("judge      {judge}")];
+    lines.extend(source(&plan.judge));
+    lines.extend([
         format!("no proof   a stage without proof by its deadline {unproven}"),
         format!("prepare    ready within {}", words::duration(plan.prepare_deadline)),
         format!("adopt      within {}", words::duration(plan.adopt_deadline)),
@@ -113,6 +114,22 @@ fn rest(plan: &Plan) -> String {
             words::duration(plan.least()),
             words::duration(plan.most())
         ),
-    ]
-    .join("\n")
+    ]);
+    lines.join("\n")
+}
+
+/// A platform's own counters need no word; a metrics server has a name and a pace.
+fn source(judge: &JudgePlan) -> Option<String> {
+    let url = judge.server()?;
+    let preset = judge.preset.as_deref().unwrap_or_default();
+    let pace = match judge.source_interval {
+        Some(every) => format!("scraped every {}", words::duration(every)),
+        None => "how often it scrapes was not measured".to_owned(),
+    };
+    let queries = match judge.queries.len() {
+        0 => String::new(),
+        1 => ", 1 query of the policy's own".to_owned(),
+        several => format!(", {several} queries of the policy's own"),
+    };
+    Some(format!("source     {url}\n           preset {preset}, {pace}{queries}"))
 }

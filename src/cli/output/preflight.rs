@@ -7,14 +7,20 @@ use crate::cli::preflight::{Preflight, StageOutlook};
 
 pub(crate) fn render(preflight: &Preflight) -> String {
     let title = format!("{}: can the traffic prove {}?", preflight.target, preflight.release);
-    let source = if preflight.measured { "measured" } else { "as given" };
+    let source = match preflight.measured_over_s {
+        Some(seconds) => format!("measured over {}", words::seconds(seconds)),
+        None => "as given".to_owned(),
+    };
     let traffic = format!(
         "traffic    {:.1} requests/s ({source}), {:.2} % of stable's fail",
         preflight.requests_per_s,
         preflight.stable_error_share * 100.0
     );
-    let mut parts =
-        vec![format!("{}\n{traffic}", paint(STRONG, &title)), table(&rows(&preflight.stages))];
+    let mut head = vec![paint(STRONG, &title), traffic];
+    head.extend(preflight.source_interval_s.map(|every| {
+        format!("source     {}, scraped every {}", preflight.source, words::seconds(every))
+    }));
+    let mut parts = vec![head.join("\n"), table(&rows(&preflight.stages))];
     let warnings = preflight.warnings.iter().map(|text| format!("{}: {text}", paint(CARE, "note")));
     parts.extend(warnings);
     parts.join("\n\n")

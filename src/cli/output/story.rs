@@ -87,6 +87,11 @@ impl Told {
             Record::Started { plan, .. } => {
                 vec![format!("{:<20} policy: {}", "plan", plan.policy_source)]
             }
+            Record::Learned { looks } => {
+                let since = looks.first().map_or(0.0, |look| -look.at_s);
+                let text = format!("{} looks of the last {}", looks.len(), words::seconds(since));
+                vec![format!("{:<20} {text} before it began", "learned")]
+            }
             Record::Observed { judgement, .. } => {
                 let word = judgement.verdict.word();
                 if self.verdict.replace(word) == Some(word) {

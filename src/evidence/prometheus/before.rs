@@ -8,8 +8,7 @@ use super::expression::{Arm, Arms};
 use super::source::Source;
 use super::table::{Table, bound_ms};
 use super::{SCRAPE_INTERVAL_MAX, STALE};
-use crate::analysis::{Look, PerArm, ProbeCount, Unknown};
-use crate::share::Share;
+use crate::analysis::{Look, Unknown};
 
 /// How much of the baseline's history is read: two hours bring false rollbacks under bursts of one revision
 /// below 2 % (decision procedure, known limit).
@@ -47,6 +46,18 @@ pub enum Unfit {
     TooYoung { samples: usize },
     #[error("scraped every {} s: evidence needs a sample at least every {} s; lower scrape_interval", .interval.as_secs(), SCRAPE_INTERVAL_MAX.as_secs())]
     TooRare { interval: Duration },
+}
+
+impl Unfit {
+    /// Returns whether it may be fit in a moment: the server has not scraped often enough yet.
+    #[must_use]
+    pub const fn may_come(&self) -> bool {
+        match self {
+            Self::NoSeries { .. } | Self::TooYoung { .. } => true,
+            Self::Unknown(why) => matches!(why, Unknown::NoData { .. }),
+            Self::Query(_) | Self::NoHistogram { .. } | Self::TooRare { .. } => false,
+        }
+    }
 }
 
 impl Source {
@@ -128,19 +139,35 @@ impl Source {
         length: Duration,
         step: Duration,
     ) -> Result<Vec<Look>, Unfit> {
+        let now = self.now().await?;
+        let length = length.min(HISTORY_MAX).as_secs().cast_signed();
+        let mut looks =
+            self.past(arms, bounds_ms, (now - length, now), step, &mut BTreeMap::new()).await?;
+        looks.iter_mut().for_each(|look| look.at_s -= now as f64);
+        Ok(looks)
+    }
+
+    /// Returns the baseline's looks from one moment to another, both in the server's Unix seconds, as is
+    /// their `at_s`. `seen` is when the newest sample of each instance was taken, across calls.
+    pub(super) async fn past(
+        &self,
+        arms: &Arms,
+        bounds_ms: &[f64],
+        (mut start, until): (i64, i64),
+        step: Duration,
+        seen: &mut BTreeMap<String, f64>,
+    ) -> Result<Vec<Look>, Unfit> {
         let Some(expression) = self.expression(arms, &[Arm::Baseline]) else {
             return Ok(Vec::new());
         };
-        let now = self.now().await?;
         let step = Duration::from_secs(step.as_secs().max(1));
         let piece = (step * (MOMENTS - 1)).as_secs().cast_signed();
-        let (mut looks, mut seen) = (Vec::new(), BTreeMap::new());
-        let mut start = now - length.min(HISTORY_MAX).as_secs().cast_signed();
-        while start <= now {
-            let end = (start + piece).min(now);
+        let mut looks = Vec::new();
+        while start <= until {
+            let end = (start + piece).min(until);
             let data = self.ask_range(&expression, (start, end), step).await?;
             for table in self.tables(arms, &data) {
-                looks.extend(self.past_look(&table, now, bounds_ms, &mut seen));
+                looks.extend(self.past_look(&table, bounds_ms, seen));
             }
             start += piece + step.as_secs().cast_signed();
         }
@@ -165,22 +192,10 @@ impl Source {
     fn past_look(
         &self,
         table: &Table,
-        now: i64,
         bounds_ms: &[f64],
         seen: &mut BTreeMap<String, f64>,
     ) -> Option<Look> {
-        let mut look = Look {
-            at_s: table.at - now as f64,
-            stage: 0,
-            share: Share::ZERO,
-            baseline: BTreeMap::new(),
-            candidate: BTreeMap::new(),
-            expected: PerArm::default(),
-            probes: PerArm { baseline: ProbeCount::default(), candidate: ProbeCount::default() },
-            candidate_healthy: false,
-            queries: BTreeMap::new(),
-            missing: None,
-        };
+        let mut look = Look::of_the_past(table.at);
         for ((_, name), row) in table.rows.iter().filter(|(_, row)| row.has_served()) {
             let Some(heard_at) = row.heard_at().filter(|at| table.at - at <= STALE.as_secs_f64())
             else {
@@ -198,7 +213,7 @@ impl Source {
     }
 
     /// Returns the server's time in whole Unix seconds.
-    async fn now(&self) -> Result<i64, QueryError> {
+    pub(super) async fn now(&self) -> Result<i64, QueryError> {
         match self.ask("time()").await? {
             Data::Scalar(point) => Ok(point.0 as i64),
             Data::Vector(_) | Data::Matrix(_) | Data::String(_) => {

@@ -120,6 +120,14 @@ impl Credentials {
         Ok(Self { login, ca_file: file(CA_FILE), identity })
     }
 
+    /// Reads them from the environment of this process.
+    ///
+    /// # Errors
+    /// Two ways to log in, or half of one.
+    pub fn of_process() -> Result<Self, CredentialsError> {
+        Self::from_env(|name| std::env::var(name).ok())
+    }
+
     /// Adds the authorities that are trusted, and this client's certificate.
     pub(super) fn add_certificates(
         &self,

@@ -19,6 +19,8 @@
 //! | `table` | series to counters of instances |
 //! | [`reader`] | looks: fresh samples, one question at a time, a dead source costs one question |
 //! | [`before`] | before the promotion: bounds, the scrape interval, hours of history |
+//! | [`fitness`] | can this source be judged with? What a plan needs to know of it |
+//! | `preroll` | the history that a judge is taught before its first look |
 //! | [`evidence`] | the platform's own evidence with these counters in it |
 
 use std::time::Duration;
@@ -37,12 +39,17 @@ pub mod reader;
 
 pub mod before;
 
+pub mod fitness;
+
+mod preroll;
+
 pub mod evidence;
 
 pub use answer::QueryError;
 pub use credentials::{Credentials, CredentialsError};
-pub use evidence::Prometheus;
+pub use evidence::{Counted, Prometheus};
 pub use expression::Arms;
+pub use fitness::{Fitness, Traffic};
 pub use reader::{Reader, Seen};
 pub use source::{Refusal, Source};
 

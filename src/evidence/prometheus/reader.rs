@@ -23,6 +23,10 @@ use crate::evidence::presets::KeptBy;
 /// Looks keep to a grid and may come a little early: a circuit is closed after this part of the interval.
 const EARLY: f64 = 0.9;
 
+/// A server learns of a new instance so late, and has scraped it two intervals later: so long nothing is
+/// lost. Source: discovery passes its targets on every five seconds.
+const DISCOVERED_WITHIN: Duration = Duration::from_secs(10);
+
 /// Reads looks from a [`Source`], and remembers what was seen.
 #[derive(Debug)]
 pub struct Reader {
@@ -32,6 +36,8 @@ pub struct Reader {
     seen: BTreeMap<(Arm, String), f64>,
     /// Of a candidate behind a proxy: what its route had counted before this promotion.
     before: BTreeMap<String, Vec<f64>>,
+    /// When a candidate was first asked for.
+    candidate_asked: Option<Instant>,
     /// The question that is under way.
     asked: JoinSet<Told>,
     open: Option<Open>,
@@ -48,6 +54,9 @@ pub struct Settings {
     pub scrape_interval: Duration,
     /// See [`PATIENCE`].
     pub patience: Duration,
+    /// When the promotion began: an older sample of a candidate is another process's, which had its name
+    /// or its port before. Absent: any is taken.
+    pub candidate_since: Option<Instant>,
 }
 
 /// What a look saw.
@@ -80,7 +89,7 @@ impl Settings {
     /// Returns the settings of looks that are `interval` apart.
     #[must_use]
     pub const fn new(bounds_ms: Vec<f64>, interval: Duration, scrape_interval: Duration) -> Self {
-        Self { bounds_ms, interval, scrape_interval, patience: PATIENCE }
+        Self { bounds_ms, interval, scrape_interval, patience: PATIENCE, candidate_since: None }
     }
 }
 
@@ -92,9 +101,19 @@ impl Reader {
             settings,
             seen: BTreeMap::new(),
             before: BTreeMap::new(),
+            candidate_asked: None,
             asked: JoinSet::new(),
             open: None,
         }
+    }
+
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) const fn source(&self) -> &Source {
+        &self.source
     }
 
     /// Looks once. Never longer than the settings' patience.
@@ -150,7 +169,8 @@ impl Reader {
                 }
             }
             let asked_for = arms.matchers(arm, &self.source.instance).is_some();
-            if asked_for && fresh.is_empty() && !known {
+            let is_lost = trouble.is_some() || !(arm == Arm::Candidate && self.is_new(asked_for));
+            if asked_for && fresh.is_empty() && !known && is_lost {
                 let nobody = || Unknown::NoData { arm: self.nobody(arm, arms) };
                 seen.missing = Some(trouble.unwrap_or_else(nobody));
             }
@@ -177,6 +197,9 @@ impl Reader {
         if age_s > self.stale().as_secs_f64() {
             return Err(Unknown::Stale { age_s: age_s as u64 });
         }
+        if arm == Arm::Candidate && self.is_of_another(age_s) {
+            return Ok(None);
+        }
         let counters = row.counters(self.source.preset, name, &self.settings.bounds_ms)?;
         let last = self.seen.entry((arm, name.to_owned())).or_insert(f64::NEG_INFINITY);
         if heard_at <= *last {
@@ -196,6 +219,21 @@ impl Reader {
             before.fill(0.0); // the proxy has begun anew
         }
         Counters(row.iter().zip(&*before).map(|(now, before)| now - before).collect())
+    }
+
+    /// Returns whether the server need not have scraped the candidate yet.
+    fn is_new(&mut self, asked_for: bool) -> bool {
+        if !asked_for || self.settings.candidate_since.is_none() {
+            return false;
+        }
+        let asked = *self.candidate_asked.get_or_insert_with(Instant::now);
+        let known = self.seen.keys().any(|(arm, _)| *arm == Arm::Candidate);
+        !known && asked.elapsed() <= DISCOVERED_WITHIN + self.settings.scrape_interval * 2
+    }
+
+    fn is_of_another(&self, age_s: f64) -> bool {
+        let since = self.settings.candidate_since;
+        since.is_some_and(|since| age_s > since.elapsed().as_secs_f64())
     }
 
     fn stale(&self) -> Duration {

@@ -16,7 +16,8 @@ use super::credentials::Login;
 use super::expression::is_label;
 use super::{ANSWER_BYTES_MAX, ANSWER_TIMEOUT, Credentials, CredentialsError};
 use crate::evidence::presets::{PRESETS, Preset};
-use crate::policy::EvidencePolicy;
+use crate::plan::JudgePlan;
+use crate::policy::{EvidencePolicy, PRESET};
 
 /// Named queries of one policy: each is a question of its own at every look.
 pub const QUERIES_MAX: usize = 16;
@@ -85,20 +86,53 @@ impl Source {
         instance: Option<&str>,
         credentials: &Credentials,
     ) -> Result<Option<Self>, Refusal> {
-        let url = policy.source.as_ref().filter(|source| source.contains("://"));
-        let Some(url) = url else {
+        let Some(url) = policy.server() else {
             return match (&policy.source, &policy.preset, policy.queries.is_empty()) {
                 (_, _, false) => Err(Refusal::NoSource { what: "queries" }),
                 (None, Some(_), true) => Err(Refusal::NoSource { what: "preset" }),
                 (Some(_), _, true) | (None, None, true) => Ok(None),
             };
         };
-        let preset = match &policy.preset {
-            None => Preset::DEFAULT,
-            Some(name) => {
-                Preset::named(name).ok_or_else(|| Refusal::Preset { name: name.clone() })?
-            }
+        let preset = policy.preset.as_deref().unwrap_or(PRESET);
+        Self::named(url, preset, &policy.queries, instance, credentials).map(Some)
+    }
+
+    /// Returns the source of a promotion's plan; `None` if it has none that is a metrics server.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn of_plan(
+        plan: &JudgePlan,
+        instance: Option<&str>,
+        credentials: &Credentials,
+    ) -> Result<Option<Self>, Refusal> {
+        let Some(url) = plan.server() else {
+            return match plan.queries.is_empty() {
+                true => Ok(None),
+                false => Err(Refusal::NoSource { what: "queries" }),
+            };
         };
+        let preset = plan.preset.as_deref().unwrap_or(PRESET);
+        Self::named(url, preset, &plan.queries, instance, credentials).map(Some)
+    }
+
+    /// The same with the credentials of this process.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn for_plan(plan: &JudgePlan, instance: Option<&str>) -> Result<Option<Self>, Refusal> {
+        Self::of_plan(plan, instance, &Credentials::of_process()?)
+    }
+
+    fn named(
+        url: &str,
+        preset: &str,
+        queries: &BTreeMap<String, String>,
+        instance: Option<&str>,
+        credentials: &Credentials,
+    ) -> Result<Self, Refusal> {
+        let known = Preset::named(preset);
+        let preset = known.ok_or_else(|| Refusal::Preset { name: preset.to_owned() })?;
         let mut source = Self::new(url, preset, credentials)?;
         if let Some(label) = instance {
             source.instance = label.to_owned();
@@ -106,11 +140,11 @@ impl Source {
         if !is_label(&source.instance) {
             return Err(Refusal::Label(source.instance));
         }
-        if policy.queries.len() > QUERIES_MAX {
-            return Err(Refusal::TooManyQueries(policy.queries.len()));
+        if queries.len() > QUERIES_MAX {
+            return Err(Refusal::TooManyQueries(queries.len()));
         }
-        source.queries.clone_from(&policy.queries);
-        Ok(Some(source))
+        source.queries.clone_from(queries);
+        Ok(source)
     }
 
     /// # Errors

@@ -26,6 +26,10 @@ pub mod stored;
 
 mod target;
 
+pub mod scraped;
+
+mod past;
+
 mod roster;
 
 mod revision;
@@ -45,6 +49,7 @@ pub mod proxy;
 pub use target::Target;
 
 use app::{App, ReleaseSpec};
+use past::Past;
 use process::Place;
 use proxy::{Admin, Config, Limits, Proxy};
 use revision::Surroundings;
@@ -100,6 +105,7 @@ struct Inner {
     roster: Mutex<Roster>,
     saver: Saver,
     changed: Arc<Notify>,
+    past: Mutex<Past>,
 }
 
 /// An instance's own metrics are waited for so long: looks must not wait for one that hangs.
@@ -143,10 +149,13 @@ impl Local {
         let roster = Roster::muster(stored, sticky, around);
         let saver = Saver::start(start::state_file(&home));
         let roster = Mutex::new(roster);
-        let inner = Arc::new(Inner { app, home, clock, proxy, admin, roster, saver, changed });
+        let past = Mutex::new(Past::default());
+        let inner =
+            Arc::new(Inner { app, home, clock, proxy, admin, roster, saver, changed, past });
         let local = Self { inner };
         local.refresh();
         local.prune_logs();
+        tokio::spawn(local.clone().remember());
         tokio::spawn(local.clone().follow());
         Ok((local, alarms))
     }
@@ -195,7 +204,9 @@ impl Local {
     /// Returns one promotion's view: the platform on which its release is the candidate.
     #[must_use]
     pub fn target(&self, plan: &Plan, spec: ReleaseSpec) -> Target {
-        self.inner.proxy.set_bounds(&plan.judge.bounds_ms);
+        if plan.judge.server().is_none() {
+            self.inner.proxy.set_bounds(&plan.judge.bounds_ms);
+        }
         Target::new(self.clone(), plan, spec)
     }
 

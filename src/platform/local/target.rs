@@ -29,6 +29,8 @@ enum Counting {
     Proxy,
     /// Each instance, in its own `/metrics`; the bounds are those of its histogram.
     OwnMetrics { bounds_ms: Vec<f64> },
+    /// A metrics server, which is asked elsewhere.
+    Server,
 }
 
 /// A platform on which one release is the candidate. Clones look at the same.
@@ -50,10 +52,10 @@ pub struct Target {
 
 impl Target {
     pub(super) fn new(local: Local, plan: &Plan, spec: ReleaseSpec) -> Self {
-        let counting = if plan.judge.source == METRICS {
-            Counting::OwnMetrics { bounds_ms: plan.judge.bounds_ms.clone() }
-        } else {
-            Counting::Proxy
+        let counting = match plan.judge.source.as_str() {
+            METRICS => Counting::OwnMetrics { bounds_ms: plan.judge.bounds_ms.clone() },
+            _ if plan.judge.server().is_some() => Counting::Server,
+            _ => Counting::Proxy,
         };
         Self {
             local,
@@ -84,8 +86,10 @@ impl Target {
 
     /// Returns every instance's counters, and why there are none where a source could not be read.
     async fn count(&self) -> (BTreeMap<String, Counters>, Option<Unknown>) {
-        let Counting::OwnMetrics { bounds_ms } = &self.counting else {
-            return (self.local.proxy().counters(), None);
+        let bounds_ms = match &self.counting {
+            Counting::Proxy => return (self.local.proxy().counters(), None),
+            Counting::Server => return (BTreeMap::new(), None),
+            Counting::OwnMetrics { bounds_ms } => bounds_ms,
         };
         let asked: Vec<(String, String)> = {
             let roster = self.local.roster();
@@ -237,6 +241,13 @@ impl Evidence for Target {
         look.probes.candidate = since.next().unwrap_or_default();
         self.probed = now.into_iter().collect();
         look
+    }
+
+    async fn history(&mut self, _world: &World) -> Vec<Look> {
+        match self.counting {
+            Counting::Proxy => self.local.history(),
+            Counting::OwnMetrics { .. } | Counting::Server => Vec::new(),
+        }
     }
 }
 

@@ -156,6 +156,12 @@ impl Proxy {
         instances.iter().map(|one| (one.name.clone(), one.tally().counters())).collect()
     }
 
+    /// Returns the bounds that latencies are counted by, rising.
+    #[must_use]
+    pub fn bounds(&self) -> Vec<Duration> {
+        self.shared.router.bounds().to_vec()
+    }
+
     /// Counts latencies by these bounds (milliseconds, rising) from now on. If they differ from the
     /// present ones, every instance's counters begin anew at 0.
     pub fn set_bounds(&self, bounds_ms: &[f64]) {

@@ -230,7 +230,7 @@ impl Router {
         }
     }
 
-    fn bounds(&self) -> Arc<[Duration]> {
+    pub(super) fn bounds(&self) -> Arc<[Duration]> {
         Arc::clone(&self.bounds.read().unwrap_or_else(PoisonError::into_inner))
     }
 
