@@ -78,7 +78,7 @@ impl Cluster {
         Namespace::new(self, name)
     }
 
-    /// Returns a command that will run in the cluster's network, its `KUBECONFIG` set.
+    /// Returns a command that will run in the cluster's network, with its `KUBECONFIG`.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = match &self.netns {
             None => Command::new(program),
@@ -88,7 +88,8 @@ impl Cluster {
                 command
             }
         };
-        command.env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null());
+        let own = self.environment.iter().filter(|(name, _)| name.starts_with("KUBE"));
+        command.envs(own).env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null());
         command
     }
 

@@ -15,9 +15,11 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::cluster::Cluster;
+use crate::namespace::WAIT_MAX;
+use crate::poll;
 
 /// From the connection to the end of the answer.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -69,11 +71,17 @@ pub(crate) struct Answer {
     pub(crate) version: String,
 }
 
+impl Answer {
+    pub(crate) fn is_good(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
 impl Seen {
     /// A release's name (`v1`), the status where it was no success, or what went wrong.
     pub(crate) fn outcome(&self) -> String {
         match &self.answer {
-            Ok(answer) if (200..300).contains(&answer.status) => answer.version.clone(),
+            Ok(answer) if answer.is_good() => answer.version.clone(),
             Ok(answer) => format!("{} {}", answer.status, answer.version).trim_end().to_owned(),
             Err(error) => error.clone(),
         }
@@ -89,6 +97,21 @@ pub(crate) fn tally<'a>(seen: impl IntoIterator<Item = &'a Seen>) -> BTreeMap<St
     tally
 }
 
+/// Sends one request from inside the cluster's network, on a connection of its own.
+pub(crate) fn once(cluster: &Cluster, visit: &Visit) -> Seen {
+    cluster.inside(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(seen(visit, None)).0
+    })
+}
+
+/// Waits until requests are answered well: a Service or a route is ready some time after its pods are.
+#[track_caller]
+pub(crate) fn until_answered(cluster: &Cluster, visit: &Visit) {
+    let good = |seen: &Seen| seen.answer.as_ref().is_ok_and(Answer::is_good);
+    poll::until("an answer", WAIT_MAX, || Some(once(cluster, visit)).filter(good));
+}
+
 /// Users that come until they are told to go.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
@@ -102,12 +125,18 @@ impl Load {
         let (stopped, written) = (Arc::clone(&stop), Arc::clone(&seen));
         let thread = std::thread::spawn(move || {
             cluster.move_in();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let mut users = tokio::task::JoinSet::new();
                 for number in 0..visit.users {
                     let late = visit.pace * number / visit.users;
-                    users.spawn(user(visit.clone(), late, Arc::clone(&stopped), Arc::clone(&written)));
+                    users.spawn(user(
+                        visit.clone(),
+                        late,
+                        Arc::clone(&stopped),
+                        Arc::clone(&written),
+                    ));
                 }
                 users.join_all().await;
             });
@@ -133,7 +162,7 @@ impl Drop for Load {
     }
 }
 
-async fn user(visit: Visit, late: Duration, stop: Arc<AtomicBool>, seen: Arc<Mutex<Vec<Seen>>>) {
+async fn user(visit: Visit, late: Duration, stop: Arc<AtomicBool>, written: Arc<Mutex<Vec<Seen>>>) {
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + late, visit.pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut kept = None;
@@ -142,17 +171,20 @@ async fn user(visit: Visit, late: Duration, stop: Arc<AtomicBool>, seen: Arc<Mut
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        let sent = Utc::now();
-        let answer = match tokio::time::timeout(ANSWER_MAX, request(&visit, kept.take())).await {
-            Err(_elapsed) => Err("no answer in time".to_owned()),
-            Ok(Err(error)) => Err(error),
-            Ok(Ok((answer, connection))) => {
-                kept = Some(connection).filter(|_| visit.connections == Connections::Kept);
-                Ok(answer)
-            }
-        };
-        seen.lock().unwrap().push(Seen { sent, done: Utc::now(), answer });
+        let (one, connection) = seen(&visit, kept.take()).await;
+        kept = connection.filter(|_| visit.connections == Connections::Kept);
+        written.lock().unwrap().push(one);
     }
+}
+
+async fn seen(visit: &Visit, kept: Option<Connection>) -> (Seen, Option<Connection>) {
+    let sent = Utc::now();
+    let (answer, connection) = match timeout(ANSWER_MAX, request(visit, kept)).await {
+        Err(_elapsed) => (Err("no answer in time".to_owned()), None),
+        Ok(Err(error)) => (Err(error), None),
+        Ok(Ok((answer, connection))) => (Ok(answer), Some(connection)),
+    };
+    (Seen { sent, done: Utc::now(), answer }, connection)
 }
 
 type Connection = SendRequest<Empty<Bytes>>;

@@ -35,6 +35,7 @@ spec:
       labels: {{app: {name}}}
       annotations: {{prometheus.io/scrape: "true", prometheus.io/port: "{metrics_port}"}}
     spec:
+      dnsPolicy: Default
       terminationGracePeriodSeconds: 15
       containers:
       - name: app
@@ -44,22 +45,31 @@ spec:
         readinessProbe: {{httpGet: {{path: {ready}, port: http}}, periodSeconds: 1}}
         lifecycle: {{preStop: {{sleep: {{seconds: 2}}}}}}
 ---
+{}"#,
+        service(name, name)
+    )
+}
+
+/// A Service on port 80 of the pods with `app: SELECTED`.
+pub(crate) fn service(name: &str, selected: &str) -> String {
+    format!(
+        r"
 apiVersion: v1
 kind: Service
 metadata: {{name: {name}}}
 spec:
-  selector: {{app: {name}}}
+  selector: {{app: {selected}}}
   ports: [{{name: http, port: 80, targetPort: http}}]
 ---
-"#
+"
     )
 }
 
 /// An HTTPRoute of the shared Gateway, by host name, to Services with their weights.
 pub(crate) fn route(name: &str, host: &str, backends: &[(&str, u32)]) -> String {
-    let backends = backends.iter().map(|(service, weight)| {
-        format!("{{name: {service}, port: 80, weight: {weight}}}")
-    });
+    let backends = backends
+        .iter()
+        .map(|(service, weight)| format!("{{name: {service}, port: 80, weight: {weight}}}"));
     let backends: Vec<_> = backends.collect();
     format!(
         r"

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cluster::Cluster;
+use crate::load::{self, Connections, Visit};
 
 /// Every wait for the cluster ends here, however slow the machine.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(120);
@@ -39,8 +40,12 @@ impl<'a> Namespace<'a> {
     pub(crate) fn apply(&self, manifests: &str) {
         let mut kubectl = self.cluster.kubectl_command();
         kubectl.args(["--namespace", &self.name, "apply", "--filename", "-"]);
-        let mut child =
-            kubectl.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = kubectl
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         // The pipe closes here, or kubectl would wait for more.
         child.stdin.take().unwrap().write_all(manifests.as_bytes()).unwrap();
         let ran = child.wait_with_output().unwrap();
@@ -60,11 +65,13 @@ impl<'a> Namespace<'a> {
         self.kubectl(&["rollout", "status", &format!("deployment/{deployment}"), &timeout]);
     }
 
-    /// Returns the cluster address of a Service, `IP:80`.
+    /// Returns the cluster address of a Service, `IP:80`, as soon as it answers: kube-proxy needs a moment.
     #[track_caller]
     pub(crate) fn address(&self, service: &str) -> String {
-        let service = self.get(&format!("service/{service}"));
-        format!("{}:80", service["spec"]["clusterIP"].as_str().unwrap())
+        let object = self.get(&format!("service/{service}"));
+        let address = format!("{}:80", object["spec"]["clusterIP"].as_str().unwrap());
+        load::until_answered(self.cluster, &Visit::new(&address, service, Connections::Fresh));
+        address
     }
 }
 

@@ -22,12 +22,9 @@ fn seen(cluster: &'static Cluster, visit: Visit) -> Vec<Seen> {
 }
 
 fn counts(cluster: &Cluster, query: &str) -> usize {
-    let source = Source::new(
-        cluster.prometheus(),
-        Preset::named("plain").unwrap(),
-        &Credentials::default(),
-    )
-    .unwrap();
+    let source =
+        Source::new(cluster.prometheus(), Preset::named("plain").unwrap(), &Credentials::default())
+            .unwrap();
     let asked = cluster.inside(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(source.ask(query))
@@ -60,7 +57,9 @@ fn the_gateway_splits_by_weight() {
     let Some(cluster) = Cluster::there() else { return };
     let space = cluster.namespace("smoke-gateway");
     let host = format!("{}.test", space.name);
-    space.apply(&(manifests::podinfo("stable", "v1", 1) + &manifests::podinfo("candidate", "v2", 1)));
+    space.apply(
+        &(manifests::podinfo("stable", "v1", 1) + &manifests::podinfo("candidate", "v2", 1)),
+    );
     space.rolled_out("stable");
     space.rolled_out("candidate");
     let visit = Visit::new(cluster.gateway(), &host, Connections::Kept);
@@ -83,4 +82,48 @@ fn the_gateway_splits_by_weight() {
         let share = 100 * tally.get("v2").copied().unwrap_or(0) / total;
         assert!(expected.contains(&share), "{weights:?} gave {tally:?}");
     }
+}
+
+#[test]
+fn a_kept_connection_does_not_move_with_a_selector() {
+    let Some(cluster) = Cluster::there() else { return };
+    let space = cluster.namespace("smoke-selector");
+    space.apply(&(manifests::podinfo("blue", "v1", 1) + &manifests::podinfo("green", "v2", 1)));
+    space.apply(&manifests::service("shop", "blue"));
+    space.rolled_out("blue");
+    space.rolled_out("green");
+    let address = space.address("shop");
+    let start = |connections| Load::start(cluster, Visit::new(&address, "shop", connections));
+    let (kept, fresh) = (start(Connections::Kept), start(Connections::Fresh));
+    let come = |load: &Load| (tally(&load.so_far()).get("v1") >= Some(&50)).then_some(());
+    poll::until("requests to blue", WAIT_MAX, || come(&kept).and(come(&fresh)));
+    space.apply(&manifests::service("shop", "green"));
+    poll::until("50 requests to green", WAIT_MAX, || {
+        (tally(&fresh.so_far()).get("v2") >= Some(&50)).then_some(())
+    });
+    let (kept, fresh) = (kept.stop(), fresh.stop());
+    assert_eq!(tally(&kept).into_keys().collect::<Vec<_>>(), ["v1"]);
+    assert_eq!(tally(&fresh).into_keys().collect::<Vec<_>>(), ["v1", "v2"]);
+    let moved = fresh.iter().filter(|seen| seen.outcome() == "v2").map(|seen| seen.done).min();
+    let late = fresh.iter().filter(|seen| seen.outcome() == "v1" && Some(seen.sent) > moved);
+    assert_eq!(late.count(), 0, "kube-proxy replaces its rules in one step");
+}
+
+#[test]
+fn the_tested_gate_runs_beside_the_cluster_and_in_it() {
+    let Some(cluster) = Cluster::there() else { return };
+    let space = cluster.namespace("smoke-gate");
+    let beside = cluster.gate().arg("--version").output().unwrap();
+    space.kubectl(&[
+        "run",
+        "gate",
+        "--image=gate.test/gate:test",
+        "--image-pull-policy=Never",
+        "--restart=Never",
+        "--",
+        "--version",
+    ]);
+    let timeout = format!("--timeout={}s", WAIT_MAX.as_secs());
+    space.kubectl(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/gate", &timeout]);
+    assert_eq!(space.kubectl(&["logs", "gate"]), String::from_utf8_lossy(&beside.stdout));
 }

@@ -33,21 +33,12 @@ def write(path, targets):
     os.replace(path + ".new", path)
 
 
-def events(lines):
-    """kubectl prints one indented object after the other; each ends at the left margin."""
-    text = ""
-    for line in lines:
-        text += line
-        if line == "}\n":
-            yield json.loads(text)
-            text = ""
-
-
 def follow(path):
     targets = {}
     command = ["kubectl", "get", "pods", "--all-namespaces", "--watch", "--output-watch-events", "--output=json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
-        for event in events(watch.stdout):
+        for line in watch.stdout:
+            event = json.loads(line)
             pod = event["object"]
             found = None if event["type"] == "DELETED" else target(pod)
             uid = pod["metadata"].get("uid")

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Starts every component, in the namespaces of the cluster, and waits until all of them do their work.
 # Called by `up`.
+# shellcheck source-path=SCRIPTDIR
 set -euo pipefail
 . "$(dirname "$0")/settings.sh"
-. "$KIT/configs.sh"
+. "$(dirname "$0")/configs.sh"
 
 export PATH=$BIN:/usr/local/sbin:/usr/sbin:/sbin:$PATH
-export KUBECONFIG=$STATE/kubeconfig
+export KUBECONFIG=$STATE/kubeconfig KUBECACHEDIR=$STATE/kubectl
 readonly PKI=$STATE/pki
 
 main() {
@@ -105,7 +106,11 @@ node() {
 gateway() {
   kubectl apply --server-side --filename "$CLUSTER/gateway-crds.yaml" --filename "$CLUSTER/contour-crds.yaml" \
     >>"$STATE/log/crds.log" 2>&1
-  until_true 30 "Gateway API" kubectl apply --filename "$KIT/gateway.yaml"
+  # Contour gives up at the first kind that is not served yet.
+  local kinds
+  kinds=$(kubectl get customresourcedefinitions --output=jsonpath='{.items[*].metadata.name}')
+  until_true 60 "Gateway API" kubectl get --all-namespaces "${kinds// /,}"
+  kubectl apply --filename "$KIT/gateway.yaml" >>"$STATE/log/crds.log"
   start contour contour serve --insecure --kubeconfig="$KUBECONFIG" --config-path="$STATE/config/contour.yaml" \
     --xds-address=127.0.0.1 --xds-port=8001 --http-address=127.0.0.1 --http-port=8010 \
     --health-address=127.0.0.1 --health-port=8003 --debug-http-address=127.0.0.1 --disable-leader-election \
@@ -113,8 +118,10 @@ gateway() {
     --ingress-status-address="$NODE_IP"
   contour bootstrap "$STATE/config/envoy.json" --xds-address=127.0.0.1 --xds-port=8001 \
     --admin-address=/run/envoy-admin.sock
-  start envoy envoy --config-path "$STATE/config/envoy.json" --service-cluster projectcontour --service-node envoy1 \
-    --concurrency 1 --log-level warn
+  # This build of Envoy ends with its parent, so one stays with it.
+  # shellcheck disable=SC2016 # for the inner shell
+  start envoy bash -c '"$@" & wait "$!"' - envoy --config-path "$STATE/config/envoy.json" --concurrency 1 \
+    --service-cluster projectcontour --service-node envoy1 --log-level warn
 }
 
 prometheus() {

@@ -4,6 +4,7 @@
 #   pki.sh FOLDER
 #
 # ECDSA P-256 in PKCS#8, with the extensions that strict TLS libraries want. They are worth nothing elsewhere.
+# shellcheck source-path=SCRIPTDIR
 set -euo pipefail
 . "$(dirname "$0")/settings.sh"
 

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # single quotes: for inner shells
 # The room that a cluster lives in: a network namespace, a process and a mount namespace inside it, a cgroup.
 # Sourced by up, down and images. Everything in the room ends with its first process.
 
@@ -68,7 +68,7 @@ enter() { nsenter -t "$(init)" -n -m -p -- "$@"; }
 is_up() {
   [ -e "$STATE/env" ] && is_inside "$(init)" &&
     enter bash -c 'for pid; do kill -0 "$(cat "$pid")" || exit; done' - "$STATE"/pid/* &&
-    KUBECONFIG=$STATE/kubeconfig enter "$BIN/kubectl" wait --for=condition=Ready "node/$NODE" --timeout=20s
+    KUBECONFIG=$STATE/kubeconfig KUBECACHEDIR=$STATE/kubectl enter "$BIN/kubectl" wait --for=condition=Ready "node/$NODE" --timeout=20s
 } >/dev/null 2>&1
 
 # Ends and removes whatever is there of it, also of one half dead.
