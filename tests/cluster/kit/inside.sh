@@ -121,7 +121,7 @@ gateway() {
   # This build of Envoy ends with its parent, so one stays with it.
   # shellcheck disable=SC2016 # for the inner shell
   start envoy bash -c '"$@" & wait "$!"' - envoy --config-path "$STATE/config/envoy.json" --concurrency 1 \
-    --service-cluster projectcontour --service-node envoy1 --log-level warn
+    --disable-hot-restart --service-cluster projectcontour --service-node envoy1 --log-level warn
 }
 
 prometheus() {
