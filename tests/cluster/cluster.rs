@@ -7,6 +7,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use gate::evidence::presets::Preset;
+use gate::evidence::prometheus::answer::{Data, Series};
+use gate::evidence::prometheus::{Credentials, Source};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::namespace::Namespace;
@@ -129,6 +132,26 @@ impl Cluster {
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
+    /// Does something asynchronous in the cluster's network.
+    pub(crate) fn run<F>(&self, work: F) -> F::Output
+    where
+        F: Future + Send,
+        F::Output: Send,
+    {
+        self.inside(|| runtime().block_on(work))
+    }
+
+    /// Asks the cluster's Prometheus for a vector.
+    #[track_caller]
+    pub(crate) fn ask(&self, expression: &str) -> Vec<Series> {
+        let preset = Preset::named("plain").unwrap();
+        let source = Source::new(self.prometheus(), preset, &Credentials::default()).unwrap();
+        match self.run(source.ask(expression)) {
+            Ok(Data::Vector(series)) => series,
+            other => panic!("{expression}: {other:?}"),
+        }
+    }
+
     /// Moves the calling thread into the cluster's network for good.
     pub(crate) fn move_in(&self) {
         if let Some(netns) = &self.netns {
@@ -136,6 +159,10 @@ impl Cluster {
             move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
         }
     }
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 fn script(name: &str) -> Command {

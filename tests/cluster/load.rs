@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, timeout};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, runtime};
 use crate::namespace::WAIT_MAX;
 use crate::poll;
 
@@ -99,10 +99,7 @@ pub(crate) fn tally<'a>(seen: impl IntoIterator<Item = &'a Seen>) -> BTreeMap<St
 
 /// Sends one request from inside the cluster's network, on a connection of its own.
 pub(crate) fn once(cluster: &Cluster, visit: &Visit) -> Seen {
-    cluster.inside(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(seen(visit, None)).0
-    })
+    cluster.run(seen(visit, None)).0
 }
 
 /// Waits until requests are answered well: a Service or a route is ready some time after its pods are.
@@ -125,9 +122,7 @@ impl Load {
         let (stopped, written) = (Arc::clone(&stop), Arc::clone(&seen));
         let thread = std::thread::spawn(move || {
             cluster.move_in();
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
+            runtime().block_on(async {
                 let mut users = tokio::task::JoinSet::new();
                 for number in 0..visit.users {
                     let late = visit.pace * number / visit.users;

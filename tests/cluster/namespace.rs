@@ -13,6 +13,11 @@ use crate::load::{self, Connections, Visit};
 /// Every wait for the cluster ends here, however slow the machine.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(120);
 
+/// The same, for kubectl.
+pub(crate) fn timeout() -> String {
+    format!("--timeout={}s", WAIT_MAX.as_secs())
+}
+
 /// All objects in it go when it is dropped; of a test that fails it shows them first.
 #[derive(Debug)]
 pub(crate) struct Namespace<'a> {
@@ -26,7 +31,10 @@ impl<'a> Namespace<'a> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{name}-{}-{number}", std::process::id());
         cluster.kubectl(&["create", "namespace", &name]);
-        Self { cluster, name }
+        let made = Self { cluster, name };
+        // Until it is there, pods are refused.
+        made.kubectl(&["wait", "--for=create", "serviceaccount/default", &timeout()]);
+        made
     }
 
     /// Runs kubectl in this namespace; returns what it prints.
@@ -61,8 +69,7 @@ impl<'a> Namespace<'a> {
     /// Waits until a Deployment has rolled out.
     #[track_caller]
     pub(crate) fn rolled_out(&self, deployment: &str) {
-        let timeout = format!("--timeout={}s", WAIT_MAX.as_secs());
-        self.kubectl(&["rollout", "status", &format!("deployment/{deployment}"), &timeout]);
+        self.kubectl(&["rollout", "status", &format!("deployment/{deployment}"), &timeout()]);
     }
 
     /// Returns the cluster address of a Service, `IP:80`, as soon as it answers: kube-proxy needs a moment.

@@ -117,7 +117,7 @@ gateway() {
     --envoy-service-http-address="$NODE_IP" --envoy-service-http-port="$GATEWAY_PORT" \
     --ingress-status-address="$NODE_IP"
   contour bootstrap "$STATE/config/envoy.json" --xds-address=127.0.0.1 --xds-port=8001 \
-    --admin-address=/run/envoy-admin.sock
+    --admin-address=/run/envoy-admin.sock 2>>"$STATE/log/contour.log"
   # This build of Envoy ends with its parent, so one stays with it.
   # shellcheck disable=SC2016 # for the inner shell
   start envoy bash -c '"$@" & wait "$!"' - envoy --config-path "$STATE/config/envoy.json" --concurrency 1 \

@@ -29,7 +29,7 @@ make_network() {
     ip link set node0p up
     ip route add "$2" dev node0 src "$1"
     sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0
-    sysctl -qw net.bridge.bridge-nf-call-iptables=1 || modprobe br_netfilter
+    sysctl -qw net.bridge.bridge-nf-call-iptables=1 2>/dev/null || modprobe br_netfilter
   ' - "$NODE_IP" "$SERVICES"
 }
 
