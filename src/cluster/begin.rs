@@ -154,6 +154,7 @@ fn fresh(new: &New, owner: &Owner) -> Result<Ledger, Refused> {
             waiting: None,
             newest: None,
             outcome: None,
+            taught: false,
         },
         templates: new.templates.clone(),
         heartbeat: owner.since,

@@ -113,6 +113,8 @@ struct Progress {
     waiting: Option<Waiting>,
     asks: Asks,
     outcome: Option<Outcome>,
+    #[serde(default)]
+    taught: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -141,6 +143,7 @@ impl Ledger {
                 self.remembered.end(&self.folded, &self.templates, outcome, at);
             }
             Record::Started { .. }
+            | Record::Learned { .. }
             | Record::Observed { .. }
             | Record::Decided { .. }
             | Record::Done { .. }
@@ -220,7 +223,7 @@ impl Ledger {
         if head.schema != SCHEMA {
             return Err(Unreadable { what: format!("it is {}, not {SCHEMA}", head.schema) });
         }
-        let Progress { state, waiting, asks, outcome } = needed(texts, PROGRESS)?;
+        let Progress { state, waiting, asks, outcome, taught } = needed(texts, PROGRESS)?;
         let heartbeat = texts.get(HEARTBEAT).and_then(|text| text.parse().ok());
         let judge: Option<Judge> = optional(texts, JUDGE);
         let judge_lost = judge.is_none();
@@ -249,6 +252,8 @@ impl Ledger {
                 waiting,
                 newest: newest.flatten().map(|newest| (newest.look, newest.judgement)),
                 outcome,
+                // A judge that begins anew is taught anew.
+                taught: taught && !judge_lost,
             },
         })
     }
@@ -271,6 +276,7 @@ impl Ledger {
             waiting: waiting.clone(),
             asks: asks.clone(),
             outcome: outcome.clone(),
+            taught: self.folded.taught,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! upgrades, exports metrics and drains on SIGTERM. How it misbehaves is in [`behaviour`].
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,9 +40,13 @@ pub struct ExampleApp {
     #[arg(long, default_value = "v1")]
     pub version: String,
 
-    /// The port of 127.0.0.1 to listen on; 0 for any
+    /// The port to listen on; 0 for any
     #[arg(long, env = "PORT", default_value_t = 0)]
     pub port: u16,
+
+    /// The address to listen on: 0.0.0.0 in a container
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub listen: IpAddr,
 
     /// How long it finishes requests after SIGTERM, in milliseconds
     #[arg(long, value_name = "N", default_value_t = 10_000)]
@@ -59,7 +63,7 @@ pub struct ExampleApp {
 /// # Errors
 /// It can't listen on its port.
 pub async fn run(app: ExampleApp) -> io::Result<ExitCode> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, app.port)).await?;
+    let listener = TcpListener::bind((app.listen, app.port)).await?;
     // Before it says that it listens: a signal after that must find it ready to drain.
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     anstream::eprintln!("example-app {} listens on {}", app.version, listener.local_addr()?);

@@ -50,7 +50,10 @@ fn shellcheck_finds_nothing() {
         finds_nothing(Command::new(&shellcheck).args(["--shell", "bash"]).arg(path));
     }
     finds_nothing(Command::new(&shellcheck).arg("examples/ci/promote.sh"));
-    finds_nothing(Command::new(&shellcheck).arg(".ci/install-action-tools"));
+    finds_nothing(Command::new(&shellcheck).args([".ci/run", ".ci/install-action-tools"]));
+    let cluster = ["install", "up", "down", "images", "kit/inside.sh", "kit/pki.sh"];
+    let cluster = cluster.map(|name| format!("tests/cluster/{name}"));
+    finds_nothing(Command::new(&shellcheck).arg("--external-sources").args(cluster));
 }
 
 /// Every example that promotes has the step that clears up after a lost run.

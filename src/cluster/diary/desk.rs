@@ -98,6 +98,7 @@ impl Desk {
             }
             Record::Finished { .. } => Need::Now,
             Record::Started { .. }
+            | Record::Learned { .. }
             | Record::Observed { .. }
             | Record::Done { .. }
             | Record::Happened { .. }

@@ -1,0 +1,24 @@
+//! A real Kubernetes: real pods, Services and routes, on this machine (`tests/cluster/up`).
+//!
+//! All tests share one cluster, which stays up until `tests/cluster/down`; each has a namespace of its own.
+//! Where there is none the tests say so (`SKIPPED: …`), and fail where `GATE_REQUIRE_TOOLS=1` asks for it.
+//! Nothing sleeps until something is ready: facts are polled, each with a bound. docs/cluster-tests.md is
+//! for people.
+
+#![expect(clippy::unwrap_used, reason = "what can't be set up fails the test")]
+#![expect(clippy::disallowed_methods, reason = "the cluster is real, and so is its time")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+
+mod cluster;
+
+mod load;
+
+mod manifests;
+
+mod namespace;
+
+#[path = "../local/poll.rs"]
+#[expect(dead_code, reason = "not every suite needs all ways of waiting")]
+mod poll;
+
+mod smoke;
