@@ -31,6 +31,8 @@ mod tests;
 pub use gateway_api::GatewayApi;
 pub use service::PlainService;
 
+const NO_SERVICE: &str = "no Service of the namespace selects the target's pods";
+
 /// How a target's traffic is split.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Router {
