@@ -113,7 +113,7 @@ fn a_route_is_laid_over_where_somebody_keeps_applying_the_users() {
 }
 
 #[test]
-fn a_route_is_laid_over_only_only_where_it_wins_and_hides_nothing() {
+fn a_route_is_laid_over_only_where_it_wins_and_hides_nothing() {
     check_route(applied(|_| {}), None, Ok(()));
     let methods = |route: &mut Value| {
         route["spec"]["rules"][0]["matches"] = json!([{ "method": "GET" }]);
