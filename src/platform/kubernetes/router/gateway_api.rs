@@ -56,16 +56,25 @@ impl GatewayApi {
     /// Returns the user's routes that lost gate's backends, or that changed under gate's own.
     pub(super) fn disturbed(&self, seen: &Snapshot) -> Vec<String> {
         let changed = self.present(seen).filter(|(name, route)| {
-            match seen.routes.get(&overlay::name(name)) {
-                Some(own) => !overlay::fits(own, route, &self.services),
-                None => backends::noted(route).is_some() && !self.is_joined(route),
-            }
+            let reset = backends::noted(route).is_some() && !self.is_joined(route);
+            reset || self.moved(seen, name, route)
         });
         changed.map(|(name, _)| format!("HTTPRoute {name}")).collect()
     }
 
+    /// What is under a route of gate's own is another now: nothing that was proven holds for it.
+    fn has_moved(&self, seen: &Snapshot) -> bool {
+        self.present(seen).any(|(name, route)| self.moved(seen, name, route))
+    }
+
+    fn moved(&self, seen: &Snapshot, name: &str, route: &DynamicObject) -> bool {
+        let own = seen.routes.get(&overlay::name(name));
+        own.filter(|own| made::is_ours(&own.metadata))
+            .is_some_and(|own| !overlay::fits(own, route, &self.services))
+    }
+
     pub(super) fn next(&self, seen: &Snapshot, order: &Order<'_>) -> Vec<Write> {
-        if order.share.is_zero() {
+        if order.share.is_zero() || self.has_moved(seen) {
             return self.back(seen);
         }
         let services = self.backends(seen);
@@ -95,8 +104,8 @@ impl GatewayApi {
         route: &DynamicObject,
         ready: bool,
     ) -> Option<Write> {
-        let laid = if self.lays_over(seen, name, route) {
-            let (own_name, own) = match seen.routes.get_key_value(&overlay::name(name)) {
+        let (name, route) = if self.lays_over(seen, name, route) {
+            match seen.routes.get_key_value(&overlay::name(name)) {
                 Some((_, taken)) if !made::is_ours(&taken.metadata) => return None,
                 Some(own) => own,
                 None => {
@@ -104,18 +113,12 @@ impl GatewayApi {
                         overlay::route(seen, route, &self.services, order.revision, order.now)?;
                     return Some(Write::Create { kind: Kind::HttpRoute, object: Box::new(own) });
                 }
-            };
-            if !overlay::fits(own, route, &self.services) {
-                // What is under it is another route now: nothing that was proven holds for it.
-                return self.weigh(own_name, own, Share::ZERO);
             }
-            (own_name, own)
         } else if self.is_joined(route) {
             (name, route)
         } else {
             return Some(self.join(order, name, route));
         };
-        let (name, route) = laid;
         let settled = backends::noted(route)
             .is_none_or(|note| backends::has_settled(note.at, order.now))
             && status::is(route, Needed::Resolved);

@@ -35,6 +35,7 @@ pub use service::PlainService;
 /// The routers' names in a policy and in a plan.
 pub const SERVICE: &str = "service";
 pub const GATEWAY_API: &str = "gateway-api";
+const NO_SERVICE: &str = "no Service of the namespace selects the target's pods";
 
 /// How a target's traffic is split.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,6 +6,7 @@
 //! a selector that names a revision would serve nobody once that revision is gone.
 
 use k8s_openapi::api::core::v1::Service;
+use serde_json::Value;
 
 use super::super::names::{SERVE, TARGET};
 use super::super::snapshot::{Rollout, Snapshot, has_condition, label};
@@ -13,7 +14,7 @@ use super::super::write::{Kind, Write};
 use super::endpoints::Behind;
 use super::gates::{Gated, gated};
 use super::selector::{self, Narrowed};
-use super::{Order, furthest, residue};
+use super::{NO_SERVICE, Order, furthest, residue, services_of};
 use crate::share::Share;
 
 /// A target that users reach through plain Services.
@@ -29,11 +30,24 @@ pub fn copies(share: Share, stable: u32) -> u32 {
     let all = u64::from(Share::FULL.basis_points());
     let (part, stable) = (u64::from(share.basis_points()), u64::from(stable.max(1)));
     let rest = all - part;
-    let copies = if rest == 0 { stable } else { (stable * part + rest / 2) / rest };
+    // At 100 % there is no rest: as many as stable has.
+    let copies = (stable * part + rest / 2).checked_div(rest).unwrap_or(stable);
     u32::try_from(copies.clamp(1, stable)).unwrap_or(u32::MAX)
 }
 
 impl PlainService {
+    /// Finds the Services that users of a target come through.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn new(seen: &Snapshot, template: &Value, ignored: &[String]) -> Result<Self, String> {
+        let services = services_of(seen, template, ignored);
+        if services.is_empty() {
+            return Err(NO_SERVICE.into());
+        }
+        Ok(Self { services: services.into_iter().map(str::to_owned).collect() })
+    }
+
     /// Returns why this router can't do what the shares ask for.
     #[must_use]
     pub fn refuses(&self, seen: &Snapshot, shares: &[Share]) -> Option<String> {

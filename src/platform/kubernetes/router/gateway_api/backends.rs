@@ -166,7 +166,7 @@ pub fn weights(
 fn scaled(before: &[Value], share: Share) -> Vec<u64> {
     let divisor = before.iter().map(weight).fold(0, greatest_common_divisor).max(1);
     let plain: Vec<u64> = before.iter().map(|backend| weight(backend) / divisor).collect();
-    let wanted = if share.basis_points() % 100 == 0 { 100 } else { 10_000 };
+    let wanted = if share.basis_points().is_multiple_of(100) { 100 } else { 10_000 };
     let room = WEIGHT_MAX / plain.iter().copied().max().unwrap_or(1).max(1);
     let factor = room.clamp(1, wanted);
     plain.into_iter().map(|weight| weight * factor).collect()

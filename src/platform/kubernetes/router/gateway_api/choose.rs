@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::super::names;
 use super::super::super::snapshot::Snapshot;
-use super::super::{selector, services_of};
+use super::super::{NO_SERVICE, selector, services_of};
 use super::{GatewayApi, backends, made, overlay};
 
 /// Backends of one rule, as the API has it.
@@ -27,7 +27,7 @@ impl GatewayApi {
         let services: Vec<String> =
             services_of(seen, template, ignored).into_iter().map(str::to_owned).collect();
         if services.is_empty() {
-            return Err("no Service of the namespace selects the target's pods".into());
+            return Err(NO_SERVICE.into());
         }
         let routes = routes(seen, &services, route)?;
         let (key, value) = label(seen, &services)?;

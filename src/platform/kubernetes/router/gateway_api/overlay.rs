@@ -19,8 +19,10 @@ use super::made;
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// Of one rule, and of all rules together, as the API has it.
 const MATCHES_MAX: (usize, usize) = (64, 128);
-/// Marks of tools that apply objects again and again.
-const GITOPS: [&str; 3] =
+/// Who applies objects again and again, in whatever way.
+const APPLIERS: [&str; 3] = ["argocd-controller", "kustomize-controller", "helm-controller"];
+/// Marks of the same on an object.
+const MARKS: [&str; 3] =
     ["argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/"];
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -35,12 +37,15 @@ pub fn name(route: &str) -> String {
 pub fn is_needed(route: &DynamicObject) -> bool {
     let meta = &route.metadata;
     let entries = meta.managed_fields.as_deref().unwrap_or_default();
-    let applied = entries.iter().any(|entry| {
-        entry.operation.as_deref() == Some("Apply")
-            && entry.manager.as_deref() != Some(names::MANAGER)
+    // What a gateway's controller applies is the status.
+    let mut spec = entries.iter().filter(|entry| entry.subresource.is_none());
+    let applied = spec.any(|entry| {
+        let manager = entry.manager.as_deref().unwrap_or_default();
+        let applies = entry.operation.as_deref() == Some("Apply") && manager != names::MANAGER;
+        applies || APPLIERS.contains(&manager)
     });
     let keys = || meta.labels.iter().chain(&meta.annotations).flat_map(BTreeMap::keys);
-    let marked = keys().any(|key| GITOPS.iter().any(|mark| key.starts_with(mark)));
+    let marked = keys().any(|key| MARKS.iter().any(|mark| key.starts_with(mark)));
     applied || (marked && keys().any(|key| key == LAST_APPLIED))
 }
 

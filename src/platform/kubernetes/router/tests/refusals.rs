@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::cluster::Cluster;
 use super::walk::{Kept, Walk, percent};
 use crate::platform::kubernetes::router::GatewayApi;
+use crate::platform::kubernetes::router::gateway_api::overlay;
 use crate::platform::kubernetes::write::Kind;
 use crate::share::Share;
 
@@ -82,6 +83,33 @@ fn routes_that_can_not_carry_weights_are_refused() {
         route["spec"]["rules"][0]["backendRefs"] = json!(many);
     };
     check_route(applied(full), None, Err("no room"));
+}
+
+/// Who has written a route, and whether gate lays its own over it.
+#[track_caller]
+fn check_over(entry: Value, annotations: Value, expected: bool) {
+    let mut route = Cluster::route();
+    route["metadata"] = json!({ "managedFields": [entry], "annotations": annotations });
+    let mut cluster = Cluster::with_route(1);
+    cluster.put(Kind::HttpRoute, "shop", route);
+    assert_eq!(overlay::is_needed(&cluster.snapshot().routes["shop"]), expected);
+}
+
+#[test]
+fn a_route_is_laid_over_where_somebody_keeps_applying_the_users() {
+    let entry =
+        |manager: &str, operation: &str| json!({ "manager": manager, "operation": operation });
+    check_over(entry("kubectl-edit", "Update"), json!({}), false);
+    check_over(entry("flux", "Apply"), json!({}), true);
+    check_over(entry("gate", "Apply"), json!({}), false);
+    check_over(entry("argocd-controller", "Update"), json!({}), true);
+    let mut status = entry("envoy-gateway", "Apply");
+    status["subresource"] = json!("status");
+    check_over(status, json!({}), false);
+    let applied = "kubectl.kubernetes.io/last-applied-configuration";
+    check_over(entry("kubectl", "Update"), json!({ applied: "{}" }), false);
+    let marked = json!({ applied: "{}", "argocd.argoproj.io/tracking-id": "shop" });
+    check_over(entry("kubectl", "Update"), marked, true);
 }
 
 #[test]

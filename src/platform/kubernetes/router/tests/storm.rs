@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::cluster::Cluster;
-use super::walk::{ALL, Kept, Walk, part, percent};
+use super::walk::{ALL, EVERY, Kept, Walk, part, percent};
 use crate::platform::kubernetes::write::Kind;
 use crate::share::Share;
 
@@ -12,8 +12,10 @@ use crate::share::Share;
 enum Event {
     /// Ordered from now on.
     Order(u8),
-    /// A turn that is killed after so many writes.
-    Turn(usize),
+    /// Ordered, and waited for.
+    Reached(u8),
+    /// A turn of which only the writes with a bit here get through.
+    Turn(u64),
     Kubelet,
     Endpoints,
     Gateway,
@@ -25,10 +27,14 @@ enum Event {
     Replaced(u32),
 }
 
+/// None, the first one or two, all, and all but the first one or two.
+const SENT: [u64; 6] = [0, 0b1, 0b11, EVERY, EVERY << 1, EVERY << 2];
+
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => prop::sample::select(vec![0, 5, 25, 50, 100]).prop_map(Event::Order),
-        6 => (0_usize..4).prop_map(Event::Turn),
+        2 => prop::sample::select(vec![0, 25, 100]).prop_map(Event::Reached),
+        6 => prop::sample::select(SENT.to_vec()).prop_map(Event::Turn),
         3 => Just(Event::Kubelet),
         3 => Just(Event::Endpoints),
         3 => Just(Event::Gateway),
@@ -58,7 +64,8 @@ fn reset(walk: &mut Walk) {
 fn happen(walk: &mut Walk, event: &Event, share: Share) {
     match event {
         Event::Order(_) => {}
-        Event::Turn(writes) => drop(walk.turn(share, *writes)),
+        Event::Reached(_) => drop(walk.drive(share)),
+        Event::Turn(sent) => drop(walk.turn(share, *sent)),
         Event::Kubelet => walk.cluster.kubelet(),
         Event::Endpoints => walk.cluster.endpoints(),
         Event::Gateway => walk.cluster.gateway(),
@@ -89,7 +96,7 @@ fn storm(kept: Kept, events: &[Event]) {
     reset(&mut walk);
     let mut share = Share::ZERO;
     for event in events {
-        if let Event::Order(ordered) = event {
+        if let Event::Order(ordered) | Event::Reached(ordered) = event {
             share = percent(f64::from(*ordered));
             walk.safe = false;
             walk.size(share);
@@ -127,12 +134,12 @@ fn without_uids(cluster: &Cluster) -> Vec<serde_json::Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn whatever_happens_between_two_writes(
         kept in prop::sample::select(ALL.to_vec()),
-        events in prop::collection::vec(event(), 0..60),
+        events in prop::collection::vec(event(), 0..40),
     ) {
         storm(kept, &events);
     }
@@ -167,7 +174,7 @@ fn a_route_that_changes_under_gates_own_stops_the_promotion_at_0() {
     walk.cluster.put(Kind::HttpRoute, "shop", route);
     assert_eq!(walk.router.disturbed(&walk.cluster.snapshot()), ["HTTPRoute shop"]);
     for _ in 0..3 {
-        walk.turn(percent(50.0), usize::MAX);
+        walk.turn(percent(50.0), EVERY);
         walk.cluster.run();
     }
     assert_eq!((walk.seen(percent(50.0)), part(&walk.cluster)), (Some(Share::ZERO), 0.0));
