@@ -132,6 +132,10 @@ fn origin_form(uri: Uri) -> Uri {
 }
 
 /// Brings the request to the chosen instance, or to stable if that can't be reached.
+///
+/// On one host a connection that nobody refuses and nobody takes waits before an application that
+/// is too busy to accept. A request for which there is nobody else waits there as long as one that
+/// has been sent waits for its answer.
 async fn deliver(
     shared: &Shared,
     mut exchange: Exchange,
@@ -139,8 +143,12 @@ async fn deliver(
     arrived: Instant,
 ) -> Result<Delivered, Refusal> {
     let mut reached = attempt(exchange.instance(), request, &shared.limits).await;
-    if let Err(Missed::Unreachable(request, why)) = reached {
-        match shared.router.instead_of(&exchange, arrived) {
+    while let Err(Missed::Unreachable(request, why)) = reached {
+        let other = shared.router.instead_of(&exchange, arrived);
+        let waits = why == Unreached::TimedOut
+            && arrived.elapsed() < shared.limits.response_head
+            && !exchange.is_cut();
+        match other {
             Some(stable) => {
                 match why {
                     Unreached::NoMeans => exchange.excused(StatusCode::SERVICE_UNAVAILABLE),
@@ -149,10 +157,14 @@ async fn deliver(
                     }
                 }
                 exchange = stable;
-                reached = attempt(exchange.instance(), *request, &shared.limits).await;
             }
-            None => reached = Err(Missed::Unreachable(request, why)),
+            None if waits => {}
+            None => {
+                reached = Err(Missed::Unreachable(request, why));
+                break;
+            }
         }
+        reached = attempt(exchange.instance(), *request, &shared.limits).await;
     }
     conclude(exchange, reached)
 }

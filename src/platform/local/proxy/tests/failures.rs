@@ -54,7 +54,7 @@ async fn what_went_wrong_is_said_to_programs_too() {
         })
     };
     let slow = Limits { response_head: Duration::from_millis(50), ..Limits::default() };
-    let soon = Limits { connect: Duration::from_millis(50), ..Limits::default() };
+    let soon = Limits { connect: Duration::from_millis(50), ..slow.clone() };
     let (full, _waiting) = full_backlog();
     let table = [
         (nobody(), Limits::default(), 502, "connection_refused"),
@@ -74,6 +74,49 @@ async fn what_went_wrong_is_said_to_programs_too() {
     let mut client = Client::connect(proxy.addr()).await;
     let response = client.send(request("/").body(text("")).unwrap()).await;
     assert_eq!(response.headers().get("proxy-status"), None, "it is the application's own");
+}
+
+/// An application whose machine is so busy that it accepts nobody for a while is not broken.
+#[tokio::test]
+async fn a_request_waits_for_an_application_that_does_not_accept_yet() {
+    let limits = Limits { connect: Duration::from_millis(50), ..Limits::default() };
+    let proxy = proxy_with(limits);
+    let (full, (listener, waiting)) = full_backlog();
+    proxy.set_routes(only(full));
+    let mut stream = TcpStream::connect(proxy.addr()).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    eventually("it has been tried", || proxy.connections("app-0") > 0).await;
+    // Ten times as long as a connection may take.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(counted(&proxy, "app-0"), [0, 0], "it is given up");
+    std::thread::spawn(move || {
+        drop(waiting);
+        for stream in listener.incoming().flatten() {
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(HEAD_END.as_bytes())
+                && std::io::Read::read(&mut &stream, &mut byte).is_ok_and(|read| read > 0)
+            {
+                head.extend(byte);
+            }
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            // Those who have waited and gone get nothing.
+            let _ = std::io::Write::write_all(&mut &stream, answer);
+        }
+    });
+    assert!(read_until(&mut stream, "ok").await.contains("200 OK"));
+    assert_eq!(counted(&proxy, "app-0"), [1, 0]);
+}
+
+/// The same application as a candidate: stable is there for its requests.
+#[tokio::test]
+async fn a_candidate_that_does_not_accept_keeps_no_request_from_stable() {
+    let proxy = proxy_with(Limits { connect: Duration::from_millis(50), ..Limits::default() });
+    let (full, _waiting) = full_backlog();
+    proxy.set_routes(both(named("old"), full, 100.0));
+    assert_eq!(get(&proxy).await, (200, "old".into()));
+    assert_eq!(counted(&proxy, "candidate-0"), [1, 1]);
+    assert!(errors_of(&proxy, "connect"));
 }
 
 #[tokio::test]
