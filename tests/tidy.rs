@@ -39,7 +39,7 @@ const FILE_LINES: Ratchet = Ratchet {
 
 /// Crates in the program, all features and transitive ones included. A new one is a decision:
 /// raise the number in the same commit, and say there what the crate saves.
-const CRATES: usize = 224;
+const CRATES: usize = 213;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -12,6 +12,10 @@ use super::output::Printer;
 use crate::host::paths::Paths;
 use crate::host::{Host, Options};
 use crate::platform::local::app::App;
+use crate::platform::local::proxy::CLIENTS_MAX;
+
+/// Two for each client, and what the rest of a host opens.
+const DESCRIPTORS_WANTED: u64 = 2 * CLIENTS_MAX as u64 + 1024;
 
 /// A host that lives as long as this command.
 #[derive(Debug)]
@@ -95,9 +99,23 @@ pub(crate) async fn serve(
 }
 
 async fn begin(printer: &Printer, app: App, paths: Paths, embedded: bool) -> Result<Host, Error> {
+    allow_descriptors();
     let gate = std::env::current_exe()
         .map_err(|error| Error::internal("can't find this binary").caused_by(error))?;
     let host = Host::start(app, Options { paths, gate, embedded }).await.map_err(Error::said)?;
     host.alarms().iter().for_each(|alarm| printer.complain(&format!("warning: {alarm}")));
     Ok(host)
+}
+
+/// A client takes two descriptors, its own and that of its request, and the usual limit is 1024 for
+/// programs that know of no other. What may be had without asking is taken, also for the
+/// applications, which inherit it; where it is less, the proxy says so to whom it meets.
+fn allow_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(DESCRIPTORS_WANTED, |most| most.min(DESCRIPTORS_WANTED));
+    if current.is_some_and(|current| current < wanted) {
+        // It is allowed up to the maximum; without it, fewer clients are served at once.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
+    }
 }

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::UnixListener;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::clock::{Clock, SystemClock};
@@ -63,9 +62,6 @@ const STABLE_READY_MAX: Duration = Duration::from_secs(60);
 /// What a stop waits for so that the newest state is on disk.
 const SAVED_MAX: Duration = Duration::from_secs(2);
 
-/// What people should hear and have not yet.
-const CRIES_MAX: usize = 16;
-
 /// What a host is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -83,7 +79,6 @@ pub struct Host {
     socket: PathBuf,
     listener: UnixListener,
     alarms: Vec<String>,
-    heard: tokio::sync::Mutex<mpsc::Receiver<String>>,
     _lock: Lock,
 }
 
@@ -98,8 +93,6 @@ struct Shared {
     last: Mutex<Option<LastResult>>,
     /// One promotion begins at a time.
     beginning: tokio::sync::Mutex<()>,
-    /// What people should hear of engines that failed.
-    cries: mpsc::Sender<String>,
     up_since: Instant,
 }
 
@@ -124,7 +117,6 @@ impl Host {
         let settle = |stored: &mut Stored| settle::settle(stored, &own, &history);
         let opened = Local::open(app, home, clock.clone(), settle);
         let (local, alarms) = opened.map_err(HostError::from)?;
-        let (cries, heard) = mpsc::channel(CRIES_MAX);
         let shared = Arc::new(Shared {
             local,
             clock,
@@ -132,11 +124,9 @@ impl Host {
             running: Mutex::new(None),
             last: Mutex::new(None),
             beginning: tokio::sync::Mutex::new(()),
-            cries,
             up_since: Instant::now(),
         });
-        let heard = tokio::sync::Mutex::new(heard);
-        let mut host = Self { shared, socket, listener, alarms, heard, _lock: lock };
+        let mut host = Self { shared, socket, listener, alarms, _lock: lock };
         host.take_up();
         host.recall_last();
         Ok(host)
@@ -173,23 +163,12 @@ impl Host {
     ///
     /// `tell` gets what people should hear meanwhile, such as a disk that can't be written.
     pub async fn run(&self, stop: impl Future<Output = ()>, tell: impl FnMut(&str)) {
-        let tell = Mutex::new(tell);
-        let aloud = |what: &str| tell.lock().unwrap_or_else(PoisonError::into_inner)(what);
         tokio::select! {
             () = serve::serve(&self.shared, &self.listener) => {}
-            () = self.shared.local.tell_troubles(aloud) => {}
-            () = self.tell_failures(aloud) => {}
+            () = self.shared.local.tell_troubles(tell) => {}
             () = stop => {}
         }
         self.shared.local.saved(SAVED_MAX).await;
-    }
-
-    /// Tells of every engine that fails; never returns.
-    async fn tell_failures(&self, tell: impl Fn(&str)) {
-        let mut heard = self.heard.lock().await;
-        while let Some(cry) = heard.recv().await {
-            tell(&cry);
-        }
     }
 
     /// Makes traffic safe, ends every process, and leaves nothing but history.

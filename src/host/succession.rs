@@ -99,13 +99,13 @@ impl Shared {
             "the engine of {} failed, which is a bug in gate ({why}): another goes on from its records",
             running.id
         );
-        self.cry(&what);
+        self.local.cry(&what);
         let (shared, id) = (Arc::clone(&self), running.id.clone());
         // A journal may be long.
         let resumed = tokio::task::spawn_blocking(move || {
             let mut alarms = Vec::new();
             let resumed = shared.resume(&id, &mut alarms);
-            alarms.iter().for_each(|alarm| shared.cry(alarm));
+            alarms.iter().for_each(|alarm| shared.local.cry(alarm));
             resumed
         });
         let mut run = resumed.await.ok().flatten()?;
@@ -127,7 +127,7 @@ impl Shared {
             "its engine failed again and again, which is a bug in gate ({why}): its share is 0, and \
              the next host goes on with it"
         );
-        self.cry(&format!("promotion {}: {reason}", running.id));
+        self.local.cry(&format!("promotion {}: {reason}", running.id));
         let (plan, next) = (&running.plan, Some(format!("gate status {}", running.plan.target)));
         let (stable, release) = (&plan.stable.name, &plan.release.name);
         let word = ResultWord::Error;
@@ -137,12 +137,6 @@ impl Shared {
         let serves = self.local.stable_ready()[0] > 0;
         line.outcome.traffic = if serves { TrafficIs::Safe } else { TrafficIs::Unknown };
         line
-    }
-
-    /// Says what people should hear now.
-    fn cry(&self, what: &str) {
-        // Whoever listens is so far behind that this is no news; the process's own error output has it.
-        let _ = self.cries.try_send(what.to_owned());
     }
 
     /// Returns what goes on with a promotion where its records left it. If it was on its way back, or

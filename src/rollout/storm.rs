@@ -57,6 +57,7 @@ pub(super) fn plan(percent: &[f64]) -> Plan {
         approval_timeout: minutes(60),
         freeze: Vec::new(),
         policy_source: "test".into(),
+        traffic: None,
     }
 }
 

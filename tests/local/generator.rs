@@ -108,10 +108,11 @@ impl Report {
     fn take(&mut self, line: Line) {
         self.requests += 1;
         let headers = line.headers.unwrap_or_default();
-        let version = headers.get("X-Version").and_then(|values| values.first()).cloned();
+        let first = |name: &str| headers.get(name).and_then(|values| values.first()).cloned();
+        let (version, why) = (first("X-Version"), first("Proxy-Status").unwrap_or_default());
         match (line.code, version) {
             (0, _) => self.lost.push((line.timestamp, line.error)),
-            (500.., None) => self.lost.push((line.timestamp, format!("{}", line.code))),
+            (500.., None) => self.lost.push((line.timestamp, format!("{} {why}", line.code))),
             (500.., Some(version)) => {
                 *self.failed_by.entry(version.clone()).or_default() += 1;
                 self.sent_to.entry(version).or_default().push(line.timestamp);
@@ -126,8 +127,10 @@ impl Report {
     /// Asserts that every request had an answer, and that no answer of 500 was the gate's own.
     #[track_caller]
     pub(crate) fn assert_none_lost(&self) {
-        let first: Vec<_> = self.lost.iter().take(10).collect();
-        assert!(first.is_empty(), "{} of {} lost: {first:?}", self.lost.len(), self.requests);
+        let mut by_error = BTreeMap::<&str, usize>::new();
+        self.lost.iter().for_each(|(_, error)| *by_error.entry(error).or_default() += 1);
+        let (first, last) = (self.lost.first(), self.lost.last());
+        assert!(first.is_none(), "lost of {}: {by_error:?}, {first:?} … {last:?}", self.requests);
     }
 
     /// Returns when a release was sent its last request.

@@ -16,6 +16,7 @@ mod generator;
 mod hygiene;
 mod journal;
 mod lossless;
+mod means;
 mod people;
 mod poll;
 mod processes;

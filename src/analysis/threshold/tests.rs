@@ -44,6 +44,7 @@ fn plan(conditions: Vec<Condition>) -> Plan {
         approval_timeout: Duration::from_secs(60),
         freeze: Vec::new(),
         policy_source: "test".into(),
+        traffic: None,
     }
 }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::app::ReleaseSpec;
 use super::process::old_logs::{self, OLD_LOGS_BYTES_MAX, OLD_LOGS_MAX};
-use super::proxy::{Grace, Proxy};
+use super::proxy::{Drained, Grace, Proxy};
 use super::revision::Revision;
 use super::roster::Roster;
 use super::stored::Stored;
@@ -104,7 +104,10 @@ impl Local {
     }
 
     async fn end_one(self, instance: String, grace: Grace) {
-        self.proxy().drain(&instance, grace).await;
+        let cut = self.proxy().drain(&instance, grace).await;
+        if cut != Drained::default() {
+            self.cry(&format!("{instance} {cut}"));
+        }
         // A host that dies now must not find a state in which this one still has its part.
         self.saved(SAVED_MAX).await;
         let gone = {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::analysis::Unknown;
 use crate::clock::SystemClock;
@@ -106,7 +106,12 @@ struct Inner {
     saver: Saver,
     changed: Arc<Notify>,
     past: Mutex<Past>,
+    cries: mpsc::Sender<String>,
+    heard: tokio::sync::Mutex<mpsc::Receiver<String>>,
 }
+
+/// What people should hear and have not yet.
+const CRIES_MAX: usize = 16;
 
 /// An instance's own metrics are waited for so long: looks must not wait for one that hangs.
 const SCRAPE_MAX: Duration = Duration::from_secs(2);
@@ -150,8 +155,11 @@ impl Local {
         let saver = Saver::start(start::state_file(&home));
         let roster = Mutex::new(roster);
         let past = Mutex::new(Past::default());
+        let (cries, heard) = mpsc::channel(CRIES_MAX);
+        let heard = tokio::sync::Mutex::new(heard);
         let inner =
-            Arc::new(Inner { app, home, clock, proxy, admin, roster, saver, changed, past });
+            Inner { app, home, clock, proxy, admin, roster, saver, changed, past, cries, heard };
+        let inner = Arc::new(inner);
         let local = Self { inner };
         local.refresh();
         local.prune_logs();
@@ -243,20 +251,36 @@ impl Local {
         self.inner.saver.saved(limit).await;
     }
 
-    /// Tells of every change in the trouble with writing the state; never returns.
+    /// Says what people should hear now.
+    pub fn cry(&self, what: &str) {
+        // Where so much is unheard already, this is no news.
+        let _ = self.inner.cries.try_send(what.to_owned());
+    }
+
+    /// Tells of every change in the trouble with writing the state, and of what is cried; never
+    /// returns.
     pub async fn tell_troubles(&self, mut tell: impl FnMut(&str)) {
         let mut written = self.inner.saver.written();
+        let mut heard = self.inner.heard.lock().await;
         let mut known = None;
-        while written.changed().await.is_ok() {
-            let trouble = written.borrow_and_update().trouble.clone();
-            match &trouble {
-                Some(what) if trouble != known => {
-                    tell(&format!("the state can't be written: {what}"))
+        loop {
+            tokio::select! {
+                Some(cry) = heard.recv() => tell(&cry),
+                changed = written.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let trouble = written.borrow_and_update().trouble.clone();
+                    match &trouble {
+                        Some(what) if trouble != known => {
+                            tell(&format!("the state can't be written: {what}"));
+                        }
+                        None if known.is_some() => tell("the state can be written again"),
+                        Some(_) | None => {}
+                    }
+                    known = trouble;
                 }
-                None if known.is_some() => tell("the state can be written again"),
-                Some(_) | None => {}
             }
-            known = trouble;
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::mark;
-use super::process::restarts::{Crash, LINES_IN_MESSAGE, LONGEST_WAIT, Next, Restarts};
+use super::process::restarts::{Crash, LINES_IN_MESSAGE, Next, Restarts};
 use super::process::{self, Exit, Instance, Launch, Place, Port, StartError};
 use super::stored::StoredRevision;
 use crate::analysis::ProbeCount;
@@ -102,9 +102,8 @@ impl Revision {
         self.orders.send_replace(Order::Stop { grace });
     }
 
-    /// Calls off its end, if its process has not been told of it; returns whether it goes on.
-    ///
-    /// The caller holds the roster's lock: whoever would tell the process needs it.
+    /// Calls off its end, if its process has not been told of it; returns whether it goes on. The
+    /// caller holds the roster's lock, which whoever would tell the process needs.
     pub(super) fn called_back(&mut self) -> bool {
         let goes_on = *self.orders.borrow() == Order::Run && self.status.borrow().process.is_some();
         if goes_on && let Some(retirement) = self.retirement.take() {
@@ -258,7 +257,7 @@ impl Keeper {
             status.process = None;
             status.trouble = trouble;
         });
-        keep_trying(next)
+        next.or_later()
     }
 
     /// A command that is not there will not be there in a second either; a port may be.
@@ -279,7 +278,7 @@ impl Keeper {
             status.process = None;
             status.trouble = Some(trouble);
         });
-        keep_trying(next)
+        next.or_later()
     }
 
     /// Publishes what the probes say.
@@ -323,15 +322,6 @@ impl Keeper {
             directory: self.around.folder.clone(),
             env: self.launch().environment(&self.around.place, port),
         }
-    }
-}
-
-/// Giving up is said, so that a candidate is condemned for it; what it needs may come back all the
-/// same, and a stable that nobody starts again would be gone for good.
-const fn keep_trying(next: Next) -> Next {
-    match next {
-        Next::GiveUp => Next::StartAfter(LONGEST_WAIT),
-        Next::StartAfter(_) => next,
     }
 }
 

@@ -41,6 +41,18 @@ pub enum Next {
     GiveUp,
 }
 
+impl Next {
+    /// Returns what is done all the same. Giving up is said, so that a candidate is condemned for it;
+    /// what it needs may come back, and a stable that nobody starts again would be gone for good.
+    #[must_use]
+    pub const fn or_later(self) -> Self {
+        match self {
+            Self::GiveUp => Self::StartAfter(LONGEST_WAIT),
+            Self::StartAfter(_) => self,
+        }
+    }
+}
+
 /// The restarts of one instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restarts {

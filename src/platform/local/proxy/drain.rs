@@ -1,5 +1,6 @@
 //! Ending an instance's work before its process ends.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,17 @@ pub struct Grace {
 pub struct Drained {
     pub cut_requests: usize,
     pub cut_streams: usize,
+}
+
+impl fmt::Display for Drained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cut_requests, cut_streams } = self;
+        write!(
+            f,
+            "had not ended all that it had begun within its drain: {cut_requests} requests (answered \
+             with 503 where no answer had begun) and {cut_streams} streams were cut"
+        )
+    }
 }
 
 /// Waits for what is in flight, cuts what is left, and returns when no connection is open.

@@ -6,6 +6,7 @@
 //! the request goes to stable; the candidate's failure is counted all the same, so that such a
 //! request counts once for each of the two.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -76,13 +77,12 @@ pub(super) struct Delivered {
 /// Refuses what no application behind a proxy can answer.
 fn refusal(request: &Request<Incoming>) -> Option<Response<Answer>> {
     if request.method() == Method::CONNECT {
-        return Some(answer::text(StatusCode::METHOD_NOT_ALLOWED, "this is no forward proxy"));
+        return Some(answer::text(StatusCode::METHOD_NOT_ALLOWED, answer::CONNECT));
     }
     let hosts = request.headers().get_all(HOST).iter().count();
     let has_host = hosts == 1 || request.version() == Version::HTTP_10 || has_authority(request);
     // RFC 9112 § 3.2: a request with no Host or several must be answered with 400.
-    (hosts > 1 || !has_host)
-        .then(|| answer::text(StatusCode::BAD_REQUEST, "one Host header is needed"))
+    (hosts > 1 || !has_host).then(|| answer::text(StatusCode::BAD_REQUEST, answer::HOST))
 }
 
 fn has_authority(request: &Request<Incoming>) -> bool {
@@ -132,6 +132,10 @@ fn origin_form(uri: Uri) -> Uri {
 }
 
 /// Brings the request to the chosen instance, or to stable if that can't be reached.
+///
+/// On one host a connection that nobody refuses and nobody takes waits before an application that
+/// is too busy to accept. A request for which there is nobody else waits there as long as one that
+/// has been sent waits for its answer.
 async fn deliver(
     shared: &Shared,
     mut exchange: Exchange,
@@ -139,21 +143,34 @@ async fn deliver(
     arrived: Instant,
 ) -> Result<Delivered, Refusal> {
     let mut reached = attempt(exchange.instance(), request, &shared.limits).await;
-    if let Err(Missed::Unreachable(request)) = reached {
-        match shared.router.instead_of(&exchange, arrived) {
+    while let Err(Missed::Unreachable(request, why)) = reached {
+        let other = shared.router.instead_of(&exchange, arrived);
+        let waits = why == Unreached::TimedOut
+            && arrived.elapsed() < shared.limits.response_head
+            && !exchange.is_cut();
+        match other {
             Some(stable) => {
-                exchange.unanswered(StatusCode::BAD_GATEWAY, Failure::Connect);
+                match why {
+                    Unreached::NoMeans => exchange.excused(StatusCode::SERVICE_UNAVAILABLE),
+                    Unreached::Refused | Unreached::TimedOut | Unreached::Other => {
+                        exchange.unanswered(StatusCode::BAD_GATEWAY, Failure::Connect);
+                    }
+                }
                 exchange = stable;
-                reached = attempt(exchange.instance(), *request, &shared.limits).await;
             }
-            None => reached = Err(Missed::Unreachable(request)),
+            None if waits => {}
+            None => {
+                reached = Err(Missed::Unreachable(request, why));
+                break;
+            }
         }
+        reached = attempt(exchange.instance(), *request, &shared.limits).await;
     }
     conclude(exchange, reached)
 }
 
 /// What the client is told instead of an answer.
-struct Refusal(StatusCode, &'static str);
+struct Refusal(StatusCode, answer::Words);
 
 fn conclude(
     mut exchange: Exchange,
@@ -169,11 +186,14 @@ fn conclude(
     let (status, failure, words) = match missed {
         Missed::ClientStalled => (StatusCode::REQUEST_TIMEOUT, None, answer::STALLED),
         Missed::ClientBroke => (StatusCode::BAD_REQUEST, None, answer::INCOMPLETE),
-        Missed::Unreachable(_) | Missed::Broken | Missed::Late if exchange.is_cut() => {
+        Missed::Unreachable(..) | Missed::Broken | Missed::Late if exchange.is_cut() => {
             (StatusCode::SERVICE_UNAVAILABLE, None, answer::CUT)
         }
-        Missed::Unreachable(_) => {
-            (StatusCode::BAD_GATEWAY, Some(Failure::Connect), answer::UNREACHABLE)
+        Missed::Unreachable(_, Unreached::NoMeans) => {
+            (StatusCode::SERVICE_UNAVAILABLE, None, answer::NO_MEANS)
+        }
+        Missed::Unreachable(_, why) => {
+            (StatusCode::BAD_GATEWAY, Some(Failure::Connect), why.words())
         }
         Missed::Broken => (StatusCode::BAD_GATEWAY, Some(Failure::Broken), answer::BROKEN),
         Missed::Late => (StatusCode::GATEWAY_TIMEOUT, Some(Failure::Timeout), answer::LATE),
@@ -185,9 +205,50 @@ fn conclude(
     Err(Refusal(status, words))
 }
 
+/// Why no connection would take a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unreached {
+    Refused,
+    TimedOut,
+    /// The proxy itself has no descriptor, port or memory left: that is no revision's fault.
+    NoMeans,
+    Other,
+}
+
+impl Unreached {
+    fn of(error: &io::Error) -> Self {
+        use rustix::io::Errno;
+        match (error.kind(), Errno::from_io_error(error)) {
+            (io::ErrorKind::ConnectionRefused, _) => Self::Refused,
+            (io::ErrorKind::TimedOut, _) => Self::TimedOut,
+            (
+                _,
+                Some(
+                    Errno::MFILE
+                    | Errno::NFILE
+                    | Errno::ADDRNOTAVAIL
+                    | Errno::NOBUFS
+                    | Errno::NOMEM,
+                ),
+            ) => Self::NoMeans,
+            _other => Self::Other,
+        }
+    }
+
+    const fn words(self) -> answer::Words {
+        match self {
+            Self::Refused => answer::REFUSED,
+            Self::TimedOut => answer::NO_CONNECTION,
+            Self::NoMeans => answer::NO_MEANS,
+            Self::Other => answer::UNREACHABLE,
+        }
+    }
+}
+
 /// Why there is no answer.
 enum Missed {
-    Unreachable(Box<Request<Upload>>),
+    /// No byte was sent, and why no connection would take it.
+    Unreachable(Box<Request<Upload>>, Unreached),
     Broken,
     Late,
     ClientStalled,
@@ -201,6 +262,8 @@ async fn attempt(
 ) -> Result<(Response<Incoming>, Line), Missed> {
     let progress = request.body().progress();
     let mut unsent = Box::new(request);
+    // A connection that closes while a request is handed to it says no more than that.
+    let mut why = Unreached::Other;
     for attempt in 0..ATTEMPTS_MAX {
         // A second attempt takes a fresh connection: the other free ones may be closed as well.
         let pooled = (attempt == 0).then(|| instance.pool.take()).flatten();
@@ -208,13 +271,19 @@ async fn attempt(
             Some(line) => Ok(line),
             None => Line::open(instance, limits).await,
         };
-        let Ok(mut line) = line else { continue };
+        let mut line = match line {
+            Ok(line) => line,
+            Err(error) => {
+                why = Unreached::of(&error);
+                continue;
+            }
+        };
         match answer_head(&mut line, *unsent, progress.as_deref(), limits).await? {
             Ok(response) => return Ok((response, line)),
             Err(returned) => unsent = returned,
         }
     }
-    Err(Missed::Unreachable(unsent))
+    Err(Missed::Unreachable(unsent, why))
 }
 
 /// Sends the request and waits for the answer's head; a request that was not sent comes back.

@@ -27,7 +27,8 @@ pub struct Limits {
     pub client_idle: Duration,
     /// Without a byte of a body moving between client and proxy (60 s, as nginx).
     pub client_stall: Duration,
-    /// To open a connection to an instance (2 s: it is on this host).
+    /// To open a connection to an instance (2 s: it is on this host). Then stable takes the request;
+    /// where there is nobody else it is tried again within `response_head`.
     pub connect: Duration,
     /// From the request, or the last byte of its body, to the response's head (60 s, as nginx).
     pub response_head: Duration,

@@ -86,8 +86,44 @@ async fn what_outlasts_its_grace_is_cut_and_is_no_error_of_the_revision() {
     assert_eq!(drained, Drained { cut_requests: 1, cut_streams: 0 });
     let answer = read_until(&mut stream, "shut down").await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    let said = "proxy-status: gate; error=proxy_internal_response; details=\"drained\"";
+    assert!(answer.contains(said), "{answer}");
+    assert!(drained.to_string().contains("1 requests (answered with 503"), "{drained}");
     assert_eq!((proxy.in_flight("app-0"), proxy.connections("app-0")), (0, 0));
     assert_eq!(counted(&proxy, "app-0"), [1, 0]);
+}
+
+/// However many a drain cuts, while others serve: each is told that it was cut, and none that the
+/// application broke off or could not be reached.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_that_a_drain_cuts_are_told_so() {
+    const REQUESTS: usize = 200;
+    let (addr, _never) = waiting();
+    let proxy = Arc::new(before(addr));
+    let asking = (0..REQUESTS).map(|_| {
+        let proxy = Arc::clone(&proxy);
+        tokio::spawn(async move {
+            let mut client = Client::connect(proxy.addr()).await;
+            let response = client.send(request("/").body(text("")).unwrap()).await;
+            (response.status().as_u16(), words(response).await)
+        })
+    });
+    let asking = asking.collect::<Vec<_>>();
+    eventually("all are under way", || proxy.in_flight("app-0") == REQUESTS).await;
+    proxy.set_routes(Routes { stable: Some(backend("next", named("next"))), ..Routes::default() });
+    let drained = proxy.drain("app-0", Grace { requests: SHORT, streams: LONG }).await;
+    // What was handed to a connection that did not take it in time goes to who serves now.
+    let mut cut = 0;
+    for asked in asking {
+        match asked.await.unwrap() {
+            (503, said) if said.contains("shut down") => cut += 1,
+            (200, who) if who == "next" => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(drained.cut_requests, REQUESTS);
+    assert!(cut > 0);
+    assert_eq!(counted(&proxy, "app-0")[1], 0, "an error of the revision");
 }
 
 #[tokio::test]

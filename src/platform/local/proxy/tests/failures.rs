@@ -1,5 +1,6 @@
 //! What an application does wrong, what its client is told, and whose error it is.
 
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -31,6 +32,90 @@ async fn nobody_at_the_address_is_502() {
     let proxy = before(nobody());
     assert_eq!(get(&proxy).await, (502, "502 the application can't be reached\n".into()));
     assert_eq!(counted(&proxy, "app-0"), [1, 1]);
+    assert!(errors_of(&proxy, "connect"));
+}
+
+/// Somebody who listens and accepts nobody, and those who wait for it already.
+fn full_backlog() -> (SocketAddr, (TcpListener, Vec<std::net::TcpStream>)) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let connect = |_| std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(200)).ok();
+    let waiting = (0..10).map_while(connect).collect();
+    (addr, (listener, waiting))
+}
+
+/// Whoever finds a 502 in a log must be able to tell what it was.
+#[tokio::test]
+async fn what_went_wrong_is_said_to_programs_too() {
+    let closes = || {
+        raw(|mut stream| async move {
+            read_until(&mut stream, HEAD_END).await;
+        })
+    };
+    let slow = Limits { response_head: Duration::from_millis(50), ..Limits::default() };
+    let soon = Limits { connect: Duration::from_millis(50), ..slow.clone() };
+    let (full, _waiting) = full_backlog();
+    let table = [
+        (nobody(), Limits::default(), 502, "connection_refused"),
+        (full, soon, 502, "connection_timeout"),
+        (closes(), Limits::default(), 502, "connection_terminated"),
+        (app(|_| std::future::pending()), slow, 504, "http_response_timeout"),
+    ];
+    for (addr, limits, status, error) in table {
+        let proxy = proxy_with(limits);
+        proxy.set_routes(only(addr));
+        let mut client = Client::connect(proxy.addr()).await;
+        let response = client.send(request("/").body(text("")).unwrap()).await;
+        let said = response.headers().get("proxy-status").unwrap().to_str().unwrap();
+        assert_eq!((response.status().as_u16(), said), (status, &*format!("gate; error={error}")));
+    }
+    let proxy = before(app(|_| async { Response::builder().status(502).body(text("")).unwrap() }));
+    let mut client = Client::connect(proxy.addr()).await;
+    let response = client.send(request("/").body(text("")).unwrap()).await;
+    assert_eq!(response.headers().get("proxy-status"), None, "it is the application's own");
+}
+
+/// An application whose machine is so busy that it accepts nobody for a while is not broken.
+#[tokio::test]
+async fn a_request_waits_for_an_application_that_does_not_accept_yet() {
+    let limits = Limits { connect: Duration::from_millis(50), ..Limits::default() };
+    let proxy = proxy_with(limits);
+    let (full, (listener, waiting)) = full_backlog();
+    proxy.set_routes(only(full));
+    let mut stream = TcpStream::connect(proxy.addr()).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    eventually("it has been tried", || proxy.connections("app-0") > 0).await;
+    // Ten times as long as a connection may take.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(counted(&proxy, "app-0"), [0, 0], "it is given up");
+    std::thread::spawn(move || {
+        drop(waiting);
+        for stream in listener.incoming().flatten() {
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(HEAD_END.as_bytes())
+                && std::io::Read::read(&mut &stream, &mut byte).is_ok_and(|read| read > 0)
+            {
+                head.extend(byte);
+            }
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            // Those who have waited and gone get nothing.
+            let _ = std::io::Write::write_all(&mut &stream, answer);
+        }
+    });
+    assert!(read_until(&mut stream, "ok").await.contains("200 OK"));
+    assert_eq!(counted(&proxy, "app-0"), [1, 0]);
+}
+
+/// The same application as a candidate: stable is there for its requests.
+#[tokio::test]
+async fn a_candidate_that_does_not_accept_keeps_no_request_from_stable() {
+    let proxy = proxy_with(Limits { connect: Duration::from_millis(50), ..Limits::default() });
+    let (full, _waiting) = full_backlog();
+    proxy.set_routes(both(named("old"), full, 100.0));
+    assert_eq!(get(&proxy).await, (200, "old".into()));
+    assert_eq!(counted(&proxy, "candidate-0"), [1, 1]);
     assert!(errors_of(&proxy, "connect"));
 }
 
@@ -125,7 +210,7 @@ async fn a_connection_that_was_closed_meanwhile_costs_no_request() {
 #[tokio::test]
 async fn a_connection_that_is_just_being_closed_costs_no_request() {
     const REQUESTS: usize = 50;
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let proxy = before(listener.local_addr().unwrap());
     let (closed, wait) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
