@@ -25,6 +25,7 @@
 //! | [`workload`] | a snapshot as the core sees it |
 //! | [`target`] | all of it as the core's platform |
 //! | [`evidence`] | counters, probes and readiness of the pods |
+//! | [`causes`] | why copies are not ready |
 
 pub mod names;
 
@@ -59,3 +60,6 @@ pub mod target;
 pub use access::{Access, Where};
 pub use target::Kubernetes;
 pub mod evidence;
+
+
+pub mod causes;
