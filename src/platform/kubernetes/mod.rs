@@ -26,6 +26,8 @@
 //! | [`target`] | all of it as the core's platform |
 //! | [`evidence`] | counters, probes and readiness of the pods |
 //! | [`causes`] | why copies are not ready |
+//! | [`gitops`] | who else writes what gate is about to write |
+//! | [`permissions`] | what gate may do, and the Role that lets it |
 
 pub mod names;
 
@@ -63,3 +65,7 @@ pub mod evidence;
 
 
 pub mod causes;
+
+pub mod gitops;
+
+pub mod permissions;
