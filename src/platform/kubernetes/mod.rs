@@ -28,6 +28,7 @@
 //! | [`causes`] | why copies are not ready |
 //! | [`gitops`] | who else writes what gate is about to write |
 //! | [`permissions`] | what gate may do, and the Role that lets it |
+//! | [`preflight`] | what speaks against a promotion before it begins |
 
 pub mod names;
 
@@ -69,3 +70,5 @@ pub mod causes;
 pub mod gitops;
 
 pub mod permissions;
+
+pub mod preflight;
