@@ -73,11 +73,13 @@ pub fn needed(scope: &Scope<'_>) -> Vec<Permission> {
         Router::GatewayApi(router) => {
             list.watched(Kind::HttpRoute);
             list.add(Kind::HttpRoute, "", &texts(&router.routes), &["get", "patch"]);
-            // A route of gate's own lies over one that is under GitOps.
+            // A route of gate's own lies over one that somebody keeps applying.
             for route in &router.routes {
-                list.made(Kind::HttpRoute, &names::candidate(route));
+                list.made(Kind::HttpRoute, &names::fitting(route, "-gate"));
             }
-            list.made(Kind::Service, &candidate);
+            for service in &router.services {
+                list.made(Kind::Service, &names::candidate(service));
+            }
         }
     }
     // Watched in any case: whether there is one is known by looking.

@@ -77,9 +77,9 @@ fn each_choice_adds_what_it_needs() {
             "create httproutes.gateway.networking.k8s.io",
             "list httproutes.gateway.networking.k8s.io",
             "watch httproutes.gateway.networking.k8s.io",
-            "delete httproutes.gateway.networking.k8s.io shop-candidate",
-            "get httproutes.gateway.networking.k8s.io shop, shop-candidate",
-            "patch httproutes.gateway.networking.k8s.io shop, shop-candidate",
+            "delete httproutes.gateway.networking.k8s.io shop-gate",
+            "get httproutes.gateway.networking.k8s.io shop, shop-gate",
+            "patch httproutes.gateway.networking.k8s.io shop, shop-gate",
         ]
     );
     assert_eq!(more(&Scope { pods_proxy: true, ..plain }, &plain), ["get pods/proxy"]);

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::plan::Plan;
 use crate::platform::kubernetes::access::Access;
+use crate::platform::kubernetes::autoscaler;
 use crate::platform::kubernetes::permissions::{self, Scope};
 use crate::platform::kubernetes::router::{Isolation, Router};
 use crate::platform::kubernetes::snapshot::{Rollout, Snapshot};
@@ -164,7 +165,8 @@ impl<'a> Question<'a> {
         Scope {
             target: self.target,
             router: self.router,
-            autoscaler: autoscaler_of(self.seen, self.target),
+            autoscaler: autoscaler::of(self.seen, self.target)
+                .and_then(|scaler| scaler.metadata.name.as_deref()),
             pods_proxy: self.pods_proxy,
             watchdog: self.watchdog,
         }
@@ -205,18 +207,6 @@ impl<'a> Question<'a> {
 }
 
 type Labels = std::collections::BTreeMap<String, String>;
-
-/// Returns the name of the autoscaler of a target.
-#[must_use]
-pub fn autoscaler_of<'a>(seen: &'a Snapshot, target: &str) -> Option<&'a str> {
-    let of_target = seen.autoscalers.iter().find(|(_, autoscaler)| {
-        let is = |path: &str, value: &str| {
-            autoscaler.data.pointer(path).and_then(Value::as_str) == Some(value)
-        };
-        is("/spec/scaleTargetRef/kind", "Deployment") && is("/spec/scaleTargetRef/name", target)
-    });
-    of_target.map(|(name, _)| name.as_str())
-}
 
 /// Returns some names for a sentence, the rest as a count.
 fn listed<T: AsRef<str>>(names: &[T]) -> String {

@@ -2,7 +2,8 @@
 
 use kube::api::DynamicObject;
 
-use super::{Found, Level, Question, Surroundings, autoscaler_of, routes};
+use super::{Found, Level, Question, Surroundings, routes};
+use crate::platform::kubernetes::autoscaler;
 use crate::platform::kubernetes::gitops::{Claim, Field, Threat, claim};
 use crate::platform::kubernetes::router::Router;
 use crate::platform::kubernetes::write::Kind;
@@ -19,8 +20,7 @@ pub(super) fn check(asked: &Question<'_>, around: &Surroundings, found: &mut Fou
             }
         }
     }
-    let name = autoscaler_of(asked.seen, asked.target);
-    let Some(autoscaler) = name.and_then(|name| asked.seen.autoscalers.get(name)) else { return };
+    let Some(autoscaler) = autoscaler::of(asked.seen, asked.target) else { return };
     keda(autoscaler, found);
     let kind = Kind::HorizontalPodAutoscaler;
     let claim = claim(kind, autoscaler, Field::ScaleDown);
