@@ -138,9 +138,10 @@ impl Needs {
         self.add(kind, "", &[name], &["get", "patch", "delete"]);
     }
 
+    /// The ConfigMap of the record, and no other: they may hold anything.
     fn record(&mut self, name: &str) {
-        self.add(Kind::ConfigMap, "", &[], &["create", "list", "watch"]);
-        self.add(Kind::ConfigMap, "", &[name], &["get", "patch"]);
+        self.add(Kind::ConfigMap, "", &[], &["create"]);
+        self.add(Kind::ConfigMap, "", &[name], &["get", "list", "watch", "patch"]);
     }
 
     fn watchdog(&mut self, name: &str) {

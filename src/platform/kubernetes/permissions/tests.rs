@@ -28,10 +28,10 @@ fn words(scope: &Scope<'_>) -> Vec<String> {
 fn a_plain_service_needs_this_and_no_more() {
     let expected = [
         "create configmaps",
-        "list configmaps",
-        "watch configmaps",
         "get configmaps web-gate",
+        "list configmaps web-gate",
         "patch configmaps web-gate",
+        "watch configmaps web-gate",
         "deletecollection pods",
         "list pods",
         "watch pods",

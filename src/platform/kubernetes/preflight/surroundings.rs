@@ -140,8 +140,9 @@ impl Surroundings {
             not(&self.routes_served),
             not(&self.method_matching),
         ];
-        for why in why.into_iter().flatten() {
-            found.note("not_looked", why);
+        let why: Vec<&str> = why.into_iter().flatten().collect();
+        if !why.is_empty() {
+            found.note("not_looked", format!("could not look at {}", why.join(", ")));
         }
     }
 }
@@ -167,18 +168,17 @@ async fn answered<T>(
     what: &str,
     answer: impl Future<Output = kube::Result<T>>,
 ) -> Looked<T> {
-    let what = format!("could not look at {what}");
     let answer = async {
         match answer.await {
             Ok(seen) => Ok(Looked::Seen(seen)),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Looked::Nothing),
             Err(kube::Error::Api(status)) if status.code == 403 => {
-                Ok(Looked::Not(format!("{what}: this account may not")))
+                Ok(Looked::Not(format!("{what} (this account may not)")))
             }
-            Err(error) => Ok(Looked::Not(told(&what, &error).what)),
+            Err(error) => Ok(Looked::Not(told(what, &error).what)),
         }
     };
-    access.ask(&what, answer).await.unwrap_or_else(|PlatformError { what }| Looked::Not(what))
+    access.ask(what, answer).await.unwrap_or_else(|PlatformError { what }| Looked::Not(what))
 }
 
 impl<T> Looked<T> {

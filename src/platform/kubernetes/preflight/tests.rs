@@ -236,8 +236,12 @@ fn what_is_not_gated_is_said() {
     assert!(found[0].what.contains("ConfigMap settings, Secret keys"), "{found:?}");
     check(|it| it.around.minor = Looked::Seen(28), &[(Warn, "version")]);
     check(|it| it.around.minor = Looked::Seen(29), &[]);
-    let denied = |it: &mut Scene| it.around.quotas = Looked::Not("could not look at it".into());
-    check(denied, &[(Note, "not_looked")]);
+    let denied = |it: &mut Scene| {
+        it.around.quotas = Looked::Not("ResourceQuotas (this account may not)".into());
+        it.around.budgets = Looked::Not("PodDisruptionBudgets (this account may not)".into());
+    };
+    let found = check(denied, &[(Note, "not_looked")]);
+    assert!(found[0].what.starts_with("could not look at PodDisruptionBudgets (this"), "{found:?}");
 }
 
 #[test]
