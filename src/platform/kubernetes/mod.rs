@@ -61,10 +61,7 @@ pub mod sending;
 
 pub mod target;
 
-pub use access::{Access, Where};
-pub use target::Kubernetes;
 pub mod evidence;
-
 
 pub mod causes;
 
@@ -75,3 +72,6 @@ pub mod permissions;
 pub mod preflight;
 
 pub mod doctor;
+
+pub use access::{Access, Where};
+pub use target::Kubernetes;

@@ -15,6 +15,7 @@ use kube::api::{Api, PostParams};
 use super::access::Access;
 use super::names;
 use super::router::Router;
+use super::router::gateway_api::overlay;
 use super::write::Kind;
 use crate::platform::PlatformError;
 
@@ -75,7 +76,7 @@ pub fn needed(scope: &Scope<'_>) -> Vec<Permission> {
             list.add(Kind::HttpRoute, "", &texts(&router.routes), &["get", "patch"]);
             // A route of gate's own lies over one that somebody keeps applying.
             for route in &router.routes {
-                list.made(Kind::HttpRoute, &names::fitting(route, "-gate"));
+                list.made(Kind::HttpRoute, &overlay::name(route));
             }
             for service in &router.services {
                 list.made(Kind::Service, &names::candidate(service));

@@ -2,10 +2,11 @@
 
 use kube::api::DynamicObject;
 
-use super::{Found, Level, Question, Surroundings, routes};
+use super::{Found, Level, Question, Surroundings};
 use crate::platform::kubernetes::autoscaler;
 use crate::platform::kubernetes::gitops::{Claim, Field, Threat, claim};
 use crate::platform::kubernetes::router::Router;
+use crate::platform::kubernetes::router::gateway_api::overlay;
 use crate::platform::kubernetes::write::Kind;
 
 pub(super) fn check(asked: &Question<'_>, around: &Surroundings, found: &mut Found) {
@@ -15,8 +16,10 @@ pub(super) fn check(asked: &Question<'_>, around: &Surroundings, found: &mut Fou
     }
     if let Router::GatewayApi(router) = asked.router {
         for route in router.routes.iter().filter_map(|name| asked.seen.routes.get(name)) {
-            if let Some(claim) = claim(Kind::HttpRoute, route, Field::BackendRefs) {
-                of_route(asked, around, route, &claim, found);
+            if overlay::is_needed(route) {
+                laid_over(asked, around, route, found);
+            } else if let Some(claim) = claim(Kind::HttpRoute, route, Field::BackendRefs) {
+                add(asked, &claim, found);
             }
         }
     }
@@ -43,36 +46,28 @@ fn add(asked: &Question<'_>, claim: &Claim, found: &mut Found) {
     found.add(level, "gitops", claim.what(), claim.remedy());
 }
 
-/// A route that a tool puts back is not edited: gate lays its own over it, where that is possible.
-fn of_route(
+/// A route that somebody keeps applying is not edited: gate lays its own over it, where that is possible.
+fn laid_over(
     asked: &Question<'_>,
     around: &Surroundings,
     route: &DynamicObject,
-    claim: &Claim,
     found: &mut Found,
 ) {
-    if claim.threat != Threat::PutBack {
-        add(asked, claim, found);
-        return;
-    }
-    let name = &claim.name;
-    let methods = around.method_matching.seen() != Some(&false);
-    if methods && routes::can_be_overlaid(route) {
+    let name = route.metadata.name.as_deref().unwrap_or_default();
+    if around.method_matching.seen() == Some(&false) {
+        found.refuse(
+            "gitops",
+            format!("HTTPRoute {name} is applied by somebody else again and again, and its gateway does not support HTTPRouteMethodMatching, which a route of gate's over it needs"),
+            "use a gateway that does, or `traffic.router: service`",
+        );
+    } else if let Some(why) = overlay::refuses(route, asked.seen) {
+        found.refuse("gitops", why, "change that route, or use `traffic.router: service`");
+    } else {
         let what = format!(
-            "HTTPRoute {name} is managed by {}: gate does not edit it, and lays a more specific one of its own over it",
-            claim.tool
+            "HTTPRoute {name} is applied by somebody else again and again: gate does not edit it, and lays a more specific one of its own over it"
         );
         found.note("gitops", what);
-        return;
     }
-    let why = if methods {
-        "its rules match by method already"
-    } else {
-        "its gateway does not support HTTPRouteMethodMatching"
-    };
-    let what = format!("{}; a route of gate's own can't be laid over it: {why}", claim.what());
-    let level = if asked.gitops_ok { Level::Warn } else { Level::Refuse };
-    found.add(level, "gitops", what, claim.remedy());
 }
 
 fn keda(autoscaler: &DynamicObject, found: &mut Found) {

@@ -6,10 +6,9 @@ use kube::api::DynamicObject;
 use serde_json::Value;
 
 use super::{Found, Question, Surroundings, listed};
-use crate::platform::kubernetes::gitops::{Field, Threat, claim};
+use crate::platform::kubernetes::router::gateway_api::overlay;
 use crate::platform::kubernetes::router::{GatewayApi, Router};
 use crate::platform::kubernetes::snapshot::Snapshot;
-use crate::platform::kubernetes::write::Kind;
 
 /// A feature of the Gateway API (`GatewayClass.status.supportedFeatures`).
 const METHOD_MATCHING: &str = "HTTPRouteMethodMatching";
@@ -112,14 +111,10 @@ fn refused(route: &DynamicObject) -> impl Iterator<Item = (&str, &'static str, &
     })
 }
 
-/// Returns the routes that a tool would put back.
-pub(super) fn put_back<'a>(seen: &'a Snapshot, router: &GatewayApi) -> Vec<&'a DynamicObject> {
+/// Returns the routes that gate lays its own over.
+pub(super) fn overlaid<'a>(seen: &'a Snapshot, router: &GatewayApi) -> Vec<&'a DynamicObject> {
     let routes = router.routes.iter().filter_map(|name| seen.routes.get(name));
-    let put_back = routes.filter(|route| {
-        claim(Kind::HttpRoute, route, Field::BackendRefs)
-            .is_some_and(|claim| claim.threat == Threat::PutBack)
-    });
-    put_back.collect()
+    routes.filter(|route| overlay::is_needed(route)).collect()
 }
 
 /// Returns namespace and name of the gateways of some routes.
@@ -142,9 +137,4 @@ pub(super) fn matches_methods(class: &DynamicObject) -> bool {
     // Objects with a name since v1.1 of the Gateway API, plain names before.
     list(class.data.pointer("/status/supportedFeatures"))
         .any(|feature| feature.get("name").unwrap_or(feature) == METHOD_MATCHING)
-}
-
-/// Returns whether gate can lay a more specific route over one: none of its rules matches by method already.
-pub(super) fn can_be_overlaid(route: &DynamicObject) -> bool {
-    rules(route).flat_map(|rule| list(rule.get("matches"))).all(|rule| rule.get("method").is_none())
 }

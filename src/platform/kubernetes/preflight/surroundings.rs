@@ -250,8 +250,8 @@ async fn routes(access: &Access, asked: &Question<'_>) -> (Looked<bool>, Looked<
         Looked::Nothing => Looked::Seen(false),
         Looked::Not(why) => Looked::Not(why),
     };
-    let put_back = routes::put_back(asked.seen, router);
-    let mut gateways = routes::gateways(&put_back, &access.namespace);
+    let overlaid = routes::overlaid(asked.seen, router);
+    let mut gateways = routes::gateways(&overlaid, &access.namespace);
     let Some((namespace, name)) = gateways.pop_first() else { return (served, Looked::Nothing) };
     (served, method_matching(access, &namespace, &name).await)
 }

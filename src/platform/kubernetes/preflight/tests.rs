@@ -435,15 +435,21 @@ fn who_would_put_it_back_is_refused_unless_told() {
             json!({ "kubectl.kubernetes.io/last-applied-configuration": "{}" });
     };
     check(by_hand, &[(Note, "gitops")]);
-    let route = |it: &mut Scene| it.route["metadata"]["annotations"] = argo.clone();
-    check_at(gateway, CANARY, route, &[(Note, "gitops")]);
+    let in_place = |it: &mut Scene| it.route["metadata"]["annotations"] = argo.clone();
+    check_at(gateway, CANARY, in_place, &[(Refuse, "gitops")]);
+    let applied = |it: &mut Scene| {
+        let entry =
+            json!({ "manager": "kustomize-controller", "operation": "Apply", "fieldsV1": {} });
+        it.route["metadata"]["managedFields"] = json!([entry]);
+    };
+    check_at(gateway, CANARY, applied, &[(Note, "gitops")]);
     let unable = |it: &mut Scene| {
-        route(it);
+        applied(it);
         it.around.method_matching = Looked::Seen(false);
     };
     check_at(gateway, CANARY, unable, &[(Refuse, "gitops")]);
     let methods = |it: &mut Scene| {
-        route(it);
+        applied(it);
         it.route["spec"]["rules"][0]["matches"] = json!([{ "method": "GET" }]);
     };
     check_at(gateway, CANARY, methods, &[(Refuse, "gitops")]);
