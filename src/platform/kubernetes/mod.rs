@@ -25,6 +25,11 @@
 //! | [`workload`] | a snapshot as the core sees it |
 //! | [`target`] | all of it as the core's platform |
 //! | [`evidence`] | counters, probes and readiness of the pods |
+//! | [`causes`] | why copies are not ready |
+//! | [`gitops`] | who else writes what gate is about to write |
+//! | [`permissions`] | what gate may do, and the Role that lets it |
+//! | [`preflight`] | what speaks against a promotion before it begins |
+//! | [`doctor`] | what an interrupted promotion left, and the way to repair it |
 
 pub mod names;
 
@@ -56,6 +61,17 @@ pub mod sending;
 
 pub mod target;
 
+pub mod evidence;
+
+pub mod causes;
+
+pub mod gitops;
+
+pub mod permissions;
+
+pub mod preflight;
+
+pub mod doctor;
+
 pub use access::{Access, Where};
 pub use target::Kubernetes;
-pub mod evidence;
