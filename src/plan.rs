@@ -139,9 +139,9 @@ pub struct Defaults {
 pub const LOCAL_DEFAULTS: Defaults =
     Defaults { interval: Duration::from_secs(5), window: Duration::from_secs(15) };
 
-/// A cluster's counters are scraped.
+/// A cluster's pods are scraped directly.
 pub const CLUSTER_DEFAULTS: Defaults =
-    Defaults { interval: Duration::from_secs(15), window: Duration::from_secs(60) };
+    Defaults { interval: Duration::from_secs(5), window: Duration::from_secs(60) };
 
 /// A metrics server has new samples every 15 s or so, on whatever platform; a window needs several.
 pub const SERVER_DEFAULTS: Defaults =

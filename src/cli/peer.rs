@@ -31,6 +31,14 @@ impl Peer {
         }
     }
 
+    /// In a cluster, takes over what a silent gate has left behind.
+    pub(crate) fn taking_over(self, take_over: bool) -> Self {
+        match self {
+            Self::Cluster(cluster) => Self::Cluster(cluster.taking_over(take_over)),
+            host @ Self::Host { .. } => host,
+        }
+    }
+
     /// Asks, and returns the answers as they come.
     ///
     /// # Errors

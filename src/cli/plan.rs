@@ -150,7 +150,7 @@ pub(crate) async fn to_peer(
 }
 
 pub(crate) fn request(release: &str, policy: Option<PolicyText>) -> Promote {
-    Promote { release: release.to_owned(), policy, by: super::me(), retry: None }
+    Promote { release: release.to_owned(), policy, by: super::me(), retry: None, gitops_ok: false }
 }
 
 pub(crate) async fn ask(peer: &Peer, promote: Promote) -> Result<Plan, Error> {

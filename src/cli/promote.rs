@@ -51,6 +51,12 @@ pub(crate) struct PromoteArgs {
     /// Promote a quarantined release all the same, and say why
     #[arg(long, value_name = "REASON")]
     retry: Option<String>,
+    /// In a cluster: although a GitOps tool holds the fields that are released
+    #[arg(long)]
+    gitops_ok: bool,
+    /// In a cluster: end the promotion of a gate that has been silent for a minute, and begin this one
+    #[arg(long)]
+    take_over: bool,
     /// What SIGINT and SIGTERM do
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     on_cancel: OnCancel,
@@ -126,7 +132,9 @@ impl Start<'_> {
     async fn run(&self) -> Result<Exit, Error> {
         let named = chosen::named(self.printer, self.args.what.policy.as_deref())?;
         match self.args.what.target.find(self.printer).await? {
-            Found::Served { peer, .. } => self.at_peer(peer, named).await,
+            Found::Served { peer } => {
+                self.at_peer(peer.taking_over(self.args.take_over), named).await
+            }
             Found::File { app, path } => self.embedded(*app, &path, named).await,
         }
     }
@@ -139,6 +147,7 @@ impl Start<'_> {
         let release = &self.args.what.release();
         let mut promote = plan::to_peer(self.printer, &peer, release, named).await?;
         promote.retry.clone_from(&self.args.retry);
+        promote.gitops_ok = self.args.gitops_ok;
         let mut signals = Signals::listen()?;
         let following = Following {
             printer: self.printer,

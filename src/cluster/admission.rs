@@ -1,26 +1,26 @@
 //! What a promotion would be: the target as it stands, the release in its template, the plan; and why
 //! it does not start, if it does not.
 
-use kube::api::{DynamicObject, ListParams};
+use kube::api::DynamicObject;
 use serde_json::Value;
 
 use super::ledger::{Ledger, Templates};
+use super::measure::measure;
 use super::requests::Stopped;
+use super::survey::{selector, survey, target};
 use crate::clock::{Clock as _, SystemClock};
-use crate::host::protocol::Promote;
+use crate::host::protocol::{PolicyText, Promote};
 use crate::plan::{CLUSTER_DEFAULTS, Plan, Release};
 use crate::platform::kubernetes::access::Access;
 use crate::platform::kubernetes::names;
-use crate::platform::kubernetes::router::{GatewayApi, PlainService, Router, services_of};
+use crate::platform::kubernetes::preflight::{self, Level, Question, Surroundings};
+use crate::platform::kubernetes::router::{GATEWAY_API, GatewayApi, PlainService, Router, SERVICE};
 use crate::platform::kubernetes::snapshot::{Rollout, Snapshot, controlled_by};
 use crate::platform::kubernetes::template::{self, Wanted};
-use crate::platform::kubernetes::write::Kind;
 use crate::policy::{self, Policy};
 use crate::published::ResultLine;
 use crate::rollout::ResultWord;
 
-/// Objects of a kind in one list.
-const LIST_MAX: u32 = 2_000;
 /// Kubernetes' own annotation of a ReplicaSet: which of the Deployment's revisions it is.
 const REVISION_ANNOTATION: &str = "deployment.kubernetes.io/revision";
 
@@ -45,21 +45,22 @@ pub(super) async fn admit(
     promote: &Promote,
     ledger: Option<&Ledger>,
 ) -> Result<Admitted, Stopped> {
-    let target = target(access, name).await?;
-    let stable = template_of(&target);
+    let given = promote.policy.as_ref().map(read_policy).transpose()?;
+    let by_routes = given.as_ref().is_some_and(|(policy, _)| goes_by_routes(policy));
+    let seen = survey(access, name, by_routes).await?;
+    let target = target_of(&seen);
+    let stable = template_of(target);
     let release = template::with_release(&stable, &wanted(&promote.release)?)
         .map_err(|misfit| Stopped::usage(misfit.to_string(), Some("CONTAINER=IMAGE".into())))?;
-    let (policy, source) = match &promote.policy {
-        Some(text) => {
-            let read = policy::read(text.source.as_ref(), text.text.as_bytes());
-            let checked = read.map_err(|report| Stopped::usage(report.to_string(), None))?;
-            (checked.value, text.source.clone())
-        }
-        None => own_policy(&target)?,
+    let (policy, source) = given.map_or_else(|| own_policy(target), Ok)?;
+    let ask = Asked {
+        policy,
+        source,
+        release,
+        retry: promote.retry.clone(),
+        gitops_ok: promote.gitops_ok,
     };
-    let admitted = resolve(access, &target, &policy, source, release).await?;
-    refuse(&admitted.plan, &target, ledger, promote.retry.as_deref())?;
-    Ok(admitted)
+    resolve(access, seen, ask, ledger).await
 }
 
 /// Returns the plan of a way back to a revision that the Deployment had before.
@@ -73,34 +74,30 @@ pub(super) async fn admit_back(
     now: bool,
     ledger: Option<&Ledger>,
 ) -> Result<Admitted, Stopped> {
-    let target = target(access, name).await?;
+    let seen = survey(access, name, false).await?;
     let remembered = ledger.and_then(|ledger| ledger.remembered.way_back(to));
     let release = match remembered {
         Some(passed) => passed.template.clone(),
-        None => from_history(access, &target, to).await?,
+        None => from_history(&seen, to)?,
     };
-    let (mut policy, mut source) = own_policy(&target)?;
+    let (mut policy, mut source) = own_policy(target_of(&seen))?;
     if now {
         policy = policy.at_once();
         source = "rollback --now".into();
     }
-    let admitted = resolve(access, &target, &policy, source, release).await?;
-    refuse(&admitted.plan, &target, ledger, None)?;
-    Ok(admitted)
+    let ask = Asked { policy, source, release, retry: None, gitops_ok: false };
+    resolve(access, seen, ask, ledger).await
 }
 
 /// Returns the template of a ReplicaSet of the Deployment: the newest before the present one, or the
 /// one that is named by its number, its image, or how its hash begins.
-async fn from_history(
-    access: &Access,
-    target: &DynamicObject,
-    to: Option<&str>,
-) -> Result<Value, Stopped> {
+fn from_history(seen: &Snapshot, to: Option<&str>) -> Result<Value, Stopped> {
+    let target = target_of(seen);
     let uid = target.metadata.uid.as_deref().unwrap_or_default();
     let present = template::hash(&template_of(target));
-    let mut past: Vec<(u64, Value)> = list(access, Kind::ReplicaSet)
-        .await?
-        .iter()
+    let mut past: Vec<(u64, Value)> = seen
+        .replica_sets
+        .values()
         .filter(|set| controlled_by(&set.metadata, uid))
         .filter_map(|set| Some((revision(set)?, template::of_set(set)?)))
         .filter(|(_, template)| template::hash(template) != present)
@@ -135,26 +132,78 @@ fn revision(set: &DynamicObject) -> Option<u64> {
     set.metadata.annotations.as_ref()?.get(REVISION_ANNOTATION)?.parse().ok()
 }
 
-async fn resolve(
-    access: &Access,
-    target: &DynamicObject,
-    policy: &Policy,
+/// What is asked for, understood.
+struct Asked {
+    policy: Policy,
     source: String,
     release: Value,
+    retry: Option<String>,
+    gitops_ok: bool,
+}
+
+async fn resolve(
+    access: &Access,
+    seen: Snapshot,
+    asked: Asked,
+    ledger: Option<&Ledger>,
 ) -> Result<Admitted, Stopped> {
+    let Asked { policy, source, release, retry, gitops_ok } = asked;
+    let target = target_of(&seen);
     let stable = template_of(target);
-    let router = router(access, policy, target, &stable).await?;
+    let name = target.metadata.name.as_deref().unwrap_or_default();
     let named = |template: &Value, other: &Value| Release {
         name: template::name(template, Some(other)),
         hash: template::hash(template),
         irreversible: false,
     };
-    let name = target.metadata.name.as_deref().unwrap_or_default();
     let (old, new) = (named(&stable, &release), named(&release, &stable));
     let target_name = format!("deployment/{name}");
-    let mut plan = Plan::new(policy, source, target_name, old, new, CLUSTER_DEFAULTS);
+    let mut plan = Plan::new(&policy, source, target_name, old, new, CLUSTER_DEFAULTS);
+    refuse(&plan, target, ledger, retry.as_deref())?;
+    let router = router(&policy, &seen, &stable)?;
     plan.traffic = Some(router.plan());
-    Ok(Admitted { plan, router, stable, release, selector: selector(target) })
+    let question = Question {
+        seen: &seen,
+        plan: &plan,
+        policy: &policy,
+        router: &router,
+        template: &release,
+        target: name,
+        gitops_ok,
+        pods_proxy: plan.judge.server().is_none(),
+        watchdog: false,
+    };
+    let found = preflight::judged(&question, &Surroundings::default());
+    if let Some(finding) = found.into_iter().find(|finding| finding.level == Level::Refuse) {
+        return Err(Stopped::refused(finding.what, finding.remedy));
+    }
+    measure(access, &seen, &mut plan).await?;
+    let selector = selector(target);
+    Ok(Admitted { plan, router, stable, release, selector })
+}
+
+fn router(policy: &Policy, seen: &Snapshot, template: &Value) -> Result<Router, Stopped> {
+    let traffic = &policy.traffic;
+    let ignored = &traffic.ignore_services;
+    let router = match traffic.router.as_deref() {
+        Some(GATEWAY_API) => GatewayApi::new(seen, template, traffic.route.as_deref(), ignored)
+            .map(Router::GatewayApi),
+        None if traffic.route.is_some() => {
+            GatewayApi::new(seen, template, traffic.route.as_deref(), ignored)
+                .map(Router::GatewayApi)
+        }
+        None | Some(SERVICE) => PlainService::new(seen, template, ignored).map(Router::Service),
+        Some(other) => {
+            let hint = format!("`traffic.router` is {SERVICE} or {GATEWAY_API}");
+            return Err(Stopped::usage(format!("there is no router {other}"), Some(hint)));
+        }
+    };
+    router.map_err(|why| Stopped::refused(why, None))
+}
+
+/// Returns whether the policy moves traffic by routes, which then have to be read.
+fn goes_by_routes(policy: &Policy) -> bool {
+    policy.traffic.route.is_some() || policy.traffic.router.as_deref() == Some(GATEWAY_API)
 }
 
 /// Refuses what must not start.
@@ -224,18 +273,15 @@ pub(super) fn is_release(templates: &Templates, written: &str) -> Result<bool, S
     Ok(template::hash(&release) == template::hash(&templates.release))
 }
 
-/// Returns the Deployment.
-///
-/// # Errors
-/// It can't be read, or is not there.
-pub(super) async fn target(access: &Access, name: &str) -> Result<DynamicObject, Stopped> {
-    let what = format!("reading deployment/{name}");
-    let found = access.ask(&what, access.objects(Kind::Deployment).get_opt(name)).await?;
-    found.ok_or_else(|| {
-        let message =
-            format!("there is no deployment {name} in the namespace {}", access.namespace);
-        Stopped::usage(message, Some("name another with -n/--namespace or --context".into()))
-    })
+fn read_policy(text: &PolicyText) -> Result<(Policy, String), Stopped> {
+    let read = policy::read(text.source.as_ref(), text.text.as_bytes());
+    let checked = read.map_err(|report| Stopped::usage(report.to_string(), None))?;
+    Ok((checked.value, text.source.clone()))
+}
+
+/// A survey without a target is an error of its own.
+fn target_of(seen: &Snapshot) -> &DynamicObject {
+    seen.target.as_ref().unwrap_or_else(|| unreachable!("the survey has read it"))
 }
 
 fn template_of(target: &DynamicObject) -> Value {
@@ -260,64 +306,4 @@ fn own_policy(target: &DynamicObject) -> Result<(Policy, String), Stopped> {
 fn wanted(written: &str) -> Result<Vec<Wanted>, Stopped> {
     let each = written.split(',').map(str::parse);
     each.collect::<Result<_, _>>().map_err(|message: String| Stopped::usage(message, None))
-}
-
-async fn router(
-    access: &Access,
-    policy: &Policy,
-    target: &DynamicObject,
-    template: &Value,
-) -> Result<Router, Stopped> {
-    let mut seen = Snapshot { target: Some(target.clone()), ..Snapshot::default() };
-    for service in list(access, Kind::Service).await? {
-        if let (Some(name), Ok(service)) = (service.metadata.name.clone(), service.try_parse()) {
-            seen.services.insert(name, service);
-        }
-    }
-    let traffic = &policy.traffic;
-    let services = services_of(&seen, template, &traffic.ignore_services);
-    let services: Vec<String> = services.into_iter().map(str::to_owned).collect();
-    if services.is_empty() {
-        let hint = "gate moves the traffic of Services; a workload without any has none to move";
-        let message = "no Service selects the pods of this Deployment";
-        return Err(Stopped::refused(message, Some(hint.into())));
-    }
-    match (traffic.router.as_deref(), &traffic.route) {
-        (None | Some("service"), None) => Ok(Router::Service(PlainService { services })),
-        (None | Some("gateway-api"), route) => {
-            let routes = list(access, Kind::HttpRoute).await?;
-            seen.routes = routes
-                .into_iter()
-                .filter_map(|route| Some((route.metadata.name.clone()?, route)))
-                .collect();
-            GatewayApi::new(&seen, template, route.as_deref(), &traffic.ignore_services)
-                .map(Router::GatewayApi)
-                .map_err(|message| Stopped::refused(message, None))
-        }
-        (Some(other), _) => Err(Stopped::usage(
-            format!("there is no router {other}"),
-            Some("`traffic.router` is service or gateway-api".into()),
-        )),
-    }
-}
-
-async fn list(access: &Access, kind: Kind) -> Result<Vec<DynamicObject>, Stopped> {
-    let params = ListParams::default().limit(LIST_MAX);
-    let what = format!("listing {kind} objects");
-    match access.ask(&what, access.objects(kind).list(&params)).await {
-        Ok(found) => Ok(found.items),
-        Err(error) if kind == Kind::HttpRoute && error.what.contains("404") => {
-            let message = "the cluster has no HTTPRoute (gateway.networking.k8s.io/v1)";
-            let hint = "install the Gateway API's CRDs, or use `traffic.router: service`";
-            Err(Stopped::refused(message, Some(hint.into())))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn selector(target: &DynamicObject) -> String {
-    let labels = target.data.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
-    let each = labels.into_iter().flatten();
-    let each = each.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
-    each.collect::<Vec<_>>().join(",")
 }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::begin::{Held, Refused};
 use super::diary::Lost;
 use super::listening::{Listening, Wish};
+use super::measure::evidence;
 use super::requests::{Cluster, Stopped};
 use super::told::Told;
 use crate::clock::{Clock as _, SystemClock};
@@ -15,7 +16,6 @@ use crate::engine::{Promotion, Seams};
 use crate::history::{AskedFor, History as _, Record, Urgency};
 use crate::host::protocol::Answer;
 use crate::plan::Plan;
-use crate::platform::kubernetes::evidence::KubeEvidence;
 use crate::platform::kubernetes::router::Router;
 use crate::platform::kubernetes::target::{SETTLE_LIMIT, Settings, watches};
 use crate::platform::kubernetes::watching::Watched;
@@ -58,7 +58,7 @@ impl Drive<'_> {
         let lost = diary.lost();
         let watched = Watched::start(&self.access, watches(&settings, &self.selector));
         watched.settled(SETTLE_LIMIT).await?;
-        let evidence = KubeEvidence::start(self.access.clone(), watched.clone(), &plan);
+        let evidence = evidence(self.access.clone(), watched.clone(), &plan);
         let platform = Kubernetes::new(
             self.access.clone(),
             watched,

@@ -27,6 +27,10 @@ pub mod read;
 
 pub mod diary;
 
+mod survey;
+
+mod measure;
+
 mod admission;
 
 mod listening;

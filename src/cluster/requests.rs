@@ -13,7 +13,7 @@ use super::drive::Drive;
 use super::ledger::{Ledger, Templates};
 use super::listening::Wish;
 use super::owner::Owner;
-use super::read;
+use super::{read, survey};
 use crate::clock::{Clock as _, SystemClock};
 use crate::history::AskedFor;
 use crate::host::protocol::{Answer, Promote, Request};
@@ -250,7 +250,7 @@ impl Cluster {
 
     async fn status(&self, access: &Access, ledger: Option<&Ledger>) -> Result<Answer, Stopped> {
         let now = SystemClock::start().now();
-        let target = admission::target(access, &self.name).await?;
+        let target = survey::target(access, &self.name).await?;
         let seen = Rollout::of(&target);
         let line = StatusLine {
             schema: STATUS_SCHEMA.into(),
@@ -359,7 +359,7 @@ impl Cluster {
         let bad = bad.ok_or_else(|| Stopped::refused("no release is in quarantine", None))?;
         let release = bad.release.name.replace(", ", ",");
         let retry = Some(reason.unwrap_or_else(|| "retried".into()));
-        let promote = Promote { release, policy: None, by, retry };
+        let promote = Promote { release, policy: None, by, retry, gitops_ok: false };
         self.promote(access, promote, answers).await
     }
 }

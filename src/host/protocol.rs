@@ -56,6 +56,9 @@ pub struct Promote {
     pub by: String,
     /// Lifts the quarantine of this release, and why.
     pub retry: Option<String>,
+    /// In a cluster: although a GitOps tool holds the fields that are released.
+    #[serde(default)]
+    pub gitops_ok: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

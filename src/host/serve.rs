@@ -136,6 +136,7 @@ fn retried(shared: &Shared) -> Result<admission::Admitted, HostError> {
         policy: None,
         by: String::new(),
         retry: None,
+        gitops_ok: false,
     };
     admission::plan(shared.local.app(), &stored, &promote)
 }

@@ -15,7 +15,7 @@ use super::sending::Sender;
 use super::snapshot::{Rollout, Snapshot, label};
 use super::watching::{Slot, Watch, Watched};
 use super::write::{Kind, Write};
-use super::{adoption, autoscaler, template, workload};
+use super::{adoption, autoscaler, causes, template, workload};
 use crate::clock::{Clock as _, SystemClock};
 use crate::plan::Plan;
 use crate::platform::{Platform, PlatformError};
@@ -156,7 +156,8 @@ impl Kubernetes {
             None => gone(),
         };
         let hash = &self.plan.release.hash;
-        let candidate = workload::candidate(seen, revision, hash, &router.isolation(), None);
+        let trouble = causes::trouble(seen.candidate_pods(), seen.candidate.as_ref());
+        let candidate = workload::candidate(seen, revision, hash, &router.isolation(), trouble);
         let residue = || {
             let left = !self.removal(seen).restore(seen).is_empty();
             left.then(|| Workload { revision: hash.clone(), ..gone() })
