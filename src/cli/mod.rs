@@ -18,6 +18,7 @@ pub mod error;
 pub mod output;
 
 mod target;
+mod traffic;
 
 mod chosen;
 

@@ -1,7 +1,6 @@
 //! `gate preflight`, and `gate plan --rps`: whether the traffic can prove each stage before its deadline, and how
 //! small a regression it lets through.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,20 +11,14 @@ use super::exit::Exit;
 use super::output::{Printer, preflight as shown};
 use super::plan::{self, PlanArgs};
 use super::target::{Target, read_app_again};
+use super::traffic::{Traffic, ask_server, given, measure};
 use crate::analysis::evidence::{Assumed, Outlook, outlook};
-use crate::evidence::prometheus::before::Unfit;
-use crate::evidence::scrape::scrape;
 use crate::plan::{Plan, Stage};
 use crate::policy::{InsufficientTraffic, JudgeKind};
 use crate::share::Share;
 
 pub(crate) const PREFLIGHT_SCHEMA: &str = "gate.preflight/v1";
 
-/// How long the traffic of a running host is measured, and how long it may take to answer.
-const MEASURED: Duration = Duration::from_secs(5);
-const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// The stable revision's error rate where nobody knows it.
-const ERROR_RATE: f64 = 0.001;
 /// Holds under users that are shorter than this in total let latency regressions below the limit pass
 /// (measured: p95 × 2 needs 80 to 105 s).
 const LATENCY_S: f64 = 90.0;
@@ -50,15 +43,6 @@ impl TrafficArgs {
 fn rps(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|rps| (0.0..=RPS_MAX).contains(rps));
     number.ok_or_else(|| format!("a number from 0 to {RPS_MAX}"))
-}
-
-/// What is known of the traffic.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Traffic {
-    rps: f64,
-    error_rate: f64,
-    /// For how long it was watched; absent: it was given.
-    watched_s: Option<f64>,
 }
 
 /// What the traffic can prove.
@@ -148,46 +132,6 @@ pub(crate) async fn preflight(printer: &Printer, args: TrafficArgs) -> Result<Ex
 fn unknown_traffic(name: &str) -> Error {
     Error::user(format!("the traffic of {name} is not known"))
         .hint("name its app file, so that its running host is measured, or give `--rps N`")
-}
-
-/// Asks the plan's metrics server, if it has one, whether stable can be judged with it, and how much traffic
-/// it has. What the server has to say is written into the plan.
-async fn ask_server(
-    plan: &mut Plan,
-    target: &Target,
-) -> Result<Option<(Traffic, Vec<String>)>, Error> {
-    if plan.judge.server().is_none() {
-        return Ok(None);
-    }
-    let path = match target {
-        Target::File(path) => path,
-        Target::Local(_) => {
-            return Err(Error::user("which series are stable's is not known")
-                .hint("name its app file, where the ports of its releases are"));
-        }
-        // Its pods have to be known first: a promotion asks there.
-        Target::Deployment { .. } => return Ok(None),
-    };
-    let app = read_app_again(path)?;
-    let Some((source, arms)) = plan::server_of(&app, plan)? else { return Ok(None) };
-    let url = plan.judge.source.clone();
-    let unfit = |why: Unfit| {
-        Error::new(Exit::Refused, format!("the metrics server {url} can't be judged with: {why}"))
-    };
-    let fitness = source.fitness(&arms, &plan.conditions).await.map_err(unfit)?;
-    let notes = fitness.notes.clone();
-    fitness.complete(&mut plan.judge);
-    let traffic = source.traffic(&arms).await.map_err(unfit)?;
-    let traffic = Traffic {
-        rps: traffic.rps,
-        error_rate: traffic.error_rate.unwrap_or(ERROR_RATE),
-        watched_s: Some(traffic.seconds),
-    };
-    Ok(Some((traffic, notes)))
-}
-
-const fn given(rps: f64) -> Traffic {
-    Traffic { rps, error_rate: ERROR_RATE, watched_s: None }
 }
 
 fn judge(
@@ -324,33 +268,4 @@ fn remedy(number: usize, rps: f64, stage: &Stage, needed: f64) -> String {
     format!(
         "stage {number} needs about {needed:.0} requests of the candidate: {share}a deadline of at least {deadline} (with a longer hold), or {health}"
     )
-}
-
-/// Counts the requests of the running host for a while.
-async fn measure(printer: &Printer, admin: SocketAddr) -> Result<Traffic, Error> {
-    let before = counts(admin).await?;
-    printer.say(&format!("measuring the traffic for {} s", MEASURED.as_secs()));
-    tokio::time::sleep(MEASURED).await;
-    let after = counts(admin).await?;
-    let requests = (after.0 - before.0).max(0.0);
-    let error_rate = if after.0 > 0.0 { (after.1 / after.0).min(1.0) } else { ERROR_RATE };
-    Ok(Traffic {
-        rps: requests / MEASURED.as_secs_f64(),
-        error_rate,
-        watched_s: Some(MEASURED.as_secs_f64()),
-    })
-}
-
-/// Requests and errors of all revisions since the host began.
-async fn counts(admin: SocketAddr) -> Result<(f64, f64), Error> {
-    let text = scrape(&admin.to_string(), ANSWER_MAX).await.map_err(|error| {
-        Error::new(Exit::Refused, format!("the traffic at {admin} can't be measured"))
-            .caused_by(error)
-            .hint("start the host with `gate serve`, or give `--rps N`")
-    })?;
-    let sum = |name: &str| -> f64 {
-        let rows = text.lines().filter(|line| line.starts_with(name));
-        rows.filter_map(|row| row.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-    };
-    Ok((sum("gate_proxy_requests_total{"), sum("gate_proxy_errors_total{")))
 }
