@@ -40,8 +40,8 @@ pub const SCHEMA: &str = "gate.promotion/v1";
 pub const RECORD_BYTES_MAX: usize = 900 * 1024;
 /// What a promotion can't do without (plan, templates, progress) may have so much of that, in bytes.
 pub const NEEDED_BYTES_MAX: usize = 512 * 1024;
-/// The judge's checkpoint, in bytes: about 400 pods.
-pub const JUDGE_BYTES_MAX: usize = 256 * 1024;
+/// The judge's checkpoint, in bytes: it takes about 1.4 kB for each pod.
+pub const JUDGE_BYTES_MAX: usize = 384 * 1024;
 /// The newest look and its judgement, in bytes.
 pub const NEWEST_BYTES_MAX: usize = 64 * 1024;
 /// Events that are kept.
