@@ -140,6 +140,18 @@ pub async fn go_on(
     .await
 }
 
+/// Returns whether the owner of the promotion that runs still lives, as it can be told from where
+/// `me` runs.
+#[must_use]
+pub fn life(ledger: &Ledger, me: &Owner, now: DateTime<Utc>) -> Life {
+    match &ledger.owner {
+        Some(owner) => owner.life(me, ledger.heartbeat, now),
+        // Who it was can't be read: the heartbeat tells.
+        None if is_silent(ledger.heartbeat, now) => Life::Silent,
+        None => Life::Lives,
+    }
+}
+
 fn fresh(new: &New, owner: &Owner) -> Result<Ledger, Refused> {
     let ledger = Ledger {
         owner: Some(owner.clone()),
@@ -173,12 +185,7 @@ fn continued(
     take_over: bool,
     now: DateTime<Utc>,
 ) -> Result<(Ledger, Came), Refused> {
-    let life = match &ledger.owner {
-        Some(before) => before.life(owner, ledger.heartbeat, now),
-        // Who it was can't be read: the heartbeat tells.
-        None if is_silent(ledger.heartbeat, now) => Life::Silent,
-        None => Life::Lives,
-    };
+    let life = life(ledger, owner, now);
     let came = match (life, take_over) {
         (Life::Gone, _) => Came::OwnerGone,
         (Life::Silent, true) => Came::TakenOver,

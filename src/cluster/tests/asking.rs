@@ -56,7 +56,7 @@ fn an_ask_comes_after_those_before_it_and_keeps_its_length() {
     let early = DateTime::UNIX_EPOCH;
     let hold = [(AskedFor::Hold, made(early + TimeDelta::seconds(9)))];
     assert!(asks::after(&hold, early) > hold[0].1.at, "a clock that is behind");
-    assert_eq!(asks::after(&hold, now()) > hold[0].1.at, true);
+    assert!(asks::after(&hold, now()) > hold[0].1.at);
     assert_eq!(asks::after(&[], early), early);
     let last = [(AskedFor::Hold, made(DateTime::<Utc>::MAX_UTC))];
     assert_eq!(asks::after(&last, early), early, "there is nothing after the end of time");

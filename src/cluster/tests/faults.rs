@@ -222,3 +222,33 @@ async fn what_is_no_news_is_not_written_again() {
     diary.record(now(), back(), Urgency::WayBack).await.unwrap();
     assert_eq!(server.patches().len(), written + 2);
 }
+
+#[tokio::test]
+async fn after_a_write_that_failed_the_record_is_trusted_with_nothing() {
+    let server = Server::start().await;
+    let ground = Ground::on(&server).await;
+    let mut diary = kept(&ground, &elsewhere(now())).await;
+    diary.record(now(), shift(0), Urgency::First).await.unwrap();
+    server.refuse(&[500]);
+    diary.record(now(), shift(1), Urgency::First).await.unwrap_err();
+    // Stage 0 was written once, and may not be there any more.
+    let asked = server.patches().len();
+    diary.record(now(), back(), Urgency::WayBack).await.unwrap();
+    let all = server.patches()[asked].to_string();
+    assert!(all.contains("/data/templates") && all.contains("/data/judge"), "{all}");
+}
+
+#[tokio::test]
+async fn the_end_is_written_whatever_fails_at_first() {
+    let server = Server::start().await;
+    let ground = Ground::on(&server).await;
+    let mut diary = kept(&ground, &elsewhere(now())).await;
+    server.refuse(&[500, 500]);
+    let ended = crate::rollout::outcome(&super::ground::plan(), &State::new(now()), now());
+    let finished = Record::Finished { outcome: Box::new(ended) };
+    diary.record(now(), finished, Urgency::WayBack).await.unwrap_err();
+    diary.close(Duration::from_secs(10)).await.unwrap();
+    assert!(!ground.read().await.runs());
+    let hold = ask(&ground.access, "checkout", AskedFor::Hold, "ada", None, now()).await;
+    assert!(hold.is_err(), "nothing runs");
+}

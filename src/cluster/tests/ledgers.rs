@@ -143,6 +143,12 @@ fn a_status_is_made_of_a_record() {
     assert_eq!((status.id.as_str(), status.phase.as_str()), ("p1", "waiting"));
     assert_eq!(status.stages.len(), 4);
     assert_eq!(ledger().last(), None);
+    let mut ledger = ledger();
+    assert_eq!(ledger.status_line([3, 3], None, now()).stable_revision, "v1");
+    end(&mut ledger, "v1", "v2", ResultWord::Promoted);
+    let line = ledger.status_line([3, 3], None, now());
+    assert_eq!((line.stable_revision.as_str(), line.promotion), ("v2", None));
+    assert_eq!(line.last.unwrap().release, "v2");
 }
 
 #[test]
@@ -156,7 +162,7 @@ fn the_parts_that_it_needs_are_measured() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     /// Whatever is told: bounded, readable, the newest kept.
     #[test]
