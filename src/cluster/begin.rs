@@ -140,6 +140,18 @@ pub async fn go_on(
     .await
 }
 
+/// Returns whether the owner of the promotion that runs still lives, as it can be told from where
+/// `me` runs.
+#[must_use]
+pub fn life(ledger: &Ledger, me: &Owner, now: DateTime<Utc>) -> Life {
+    match &ledger.owner {
+        Some(owner) => owner.life(me, ledger.heartbeat, now),
+        // Who it was can't be read: the heartbeat tells.
+        None if is_silent(ledger.heartbeat, now) => Life::Silent,
+        None => Life::Lives,
+    }
+}
+
 fn fresh(new: &New, owner: &Owner) -> Result<Ledger, Refused> {
     let ledger = Ledger {
         owner: Some(owner.clone()),
@@ -174,12 +186,7 @@ fn continued(
     take_over: bool,
     now: DateTime<Utc>,
 ) -> Result<(Ledger, Came), Refused> {
-    let life = match &ledger.owner {
-        Some(before) => before.life(owner, ledger.heartbeat, now),
-        // Who it was can't be read: the heartbeat tells.
-        None if is_silent(ledger.heartbeat, now) => Life::Silent,
-        None => Life::Lives,
-    };
+    let life = life(ledger, owner, now);
     let came = match (life, take_over) {
         (Life::Gone, _) => Came::OwnerGone,
         (Life::Silent, true) => Came::TakenOver,
@@ -198,8 +205,16 @@ async fn own(
     decide: impl Fn(Option<&Ledger>) -> Result<(Ledger, Came), Refused>,
 ) -> Result<Held, Refused> {
     let (name, owner) = (names::record(target), owner.to_string());
+    let held = |(ledger, came)| {
+        let (access, target, owner) = (access.clone(), target.to_owned(), owner.clone());
+        Held { access, target, owner, ledger, came }
+    };
+    let mut tried = None;
     for _ in 0..TRIES_MAX {
         let found = object::get(access, &name).await?;
+        if let Some(tried) = tried.take_if(|_| is_owned(found.as_ref(), &owner)) {
+            return Ok(held(tried));
+        }
         let known = found.as_ref().map(object::ledger).transpose()?;
         let (ledger, came) = decide(known.as_ref())?;
         let sent = match &found {
@@ -207,16 +222,20 @@ async fn own(
             Some(found) => object::patch(access, &name, &claim(found, &owner, &ledger, came)).await,
         };
         match sent {
-            Sent::Done => {
-                let (access, target) = (access.clone(), target.to_owned());
-                return Ok(Held { access, target, owner, ledger, came });
-            }
+            Sent::Done => return Ok(held((ledger, came))),
             Sent::Missing | Sent::Changed => tokio::time::sleep(TRY_AGAIN_AFTER).await,
             Sent::Failed(error) => return Err(error.into()),
         }
+        tried = Some((ledger, came));
     }
     let what = format!("the record {name} is written by somebody else all the time");
     Err(PlatformError { what }.into())
+}
+
+/// A write whose answer was lost is sent again by the client, and finds itself done.
+fn is_owned(found: Option<&ConfigMap>, owner: &str) -> bool {
+    let annotations = found.map(|found| object::annotations(&found.metadata));
+    annotations.is_some_and(|known| known.get(names::OWNER).is_some_and(|known| known == owner))
 }
 
 /// Returns what makes a record that was read the one of a new owner.

@@ -31,7 +31,9 @@ use super::remembered::{Remembered, keep_newest};
 use crate::analysis::{Judge, Judgement, Look};
 use crate::history::{Folded, Record};
 use crate::plan::Plan;
-use crate::published::{LastResult, PromotionStatus, ResultLine, Standing};
+use crate::published::{
+    LastResult, PromotionStatus, ResultLine, STATUS_SCHEMA, Standing, StatusLine,
+};
 use crate::rollout::{Asks, Event, Outcome, State, Waiting, World};
 
 pub const SCHEMA: &str = "gate.promotion/v1";
@@ -40,8 +42,8 @@ pub const SCHEMA: &str = "gate.promotion/v1";
 pub const RECORD_BYTES_MAX: usize = 900 * 1024;
 /// What a promotion can't do without (plan, templates, progress) may have so much of that, in bytes.
 pub const NEEDED_BYTES_MAX: usize = 512 * 1024;
-/// The judge's checkpoint, in bytes: about 400 pods.
-pub const JUDGE_BYTES_MAX: usize = 256 * 1024;
+/// The judge's checkpoint, in bytes: it takes about 1.4 kB for each pod.
+pub const JUDGE_BYTES_MAX: usize = 384 * 1024;
 /// The newest look and its judgement, in bytes.
 pub const NEWEST_BYTES_MAX: usize = 64 * 1024;
 /// Events that are kept.
@@ -172,6 +174,27 @@ impl Ledger {
                 now,
             })
         })
+    }
+
+    /// Returns where the target stands. `stable_ready`: its pods that are ready, of those wanted.
+    #[must_use]
+    pub fn status_line(
+        &self,
+        stable_ready: [u32; 2],
+        world: Option<&World>,
+        now: DateTime<Utc>,
+    ) -> StatusLine {
+        let Folded { plan, outcome, .. } = &self.folded;
+        let stable = outcome.as_ref().map_or(&plan.stable.name, |ended| &ended.stable_revision);
+        StatusLine {
+            schema: STATUS_SCHEMA.into(),
+            at: now,
+            target: plan.target.clone(),
+            stable_revision: stable.clone(),
+            stable_ready,
+            promotion: self.status(world, now),
+            last: self.last(),
+        }
     }
 
     /// Returns how the newest promotion that has ended did.

@@ -65,19 +65,9 @@ impl Owner {
     /// Returns whether this owner still runs, as it can be told from where `other` runs.
     #[must_use]
     pub fn life(&self, other: &Self, heartbeat: DateTime<Utc>, now: DateTime<Utc>) -> Life {
-        self.life_if(other, heartbeat, now, Identity::is_alive)
-    }
-
-    pub(super) fn life_if(
-        &self,
-        other: &Self,
-        heartbeat: DateTime<Utc>,
-        now: DateTime<Utc>,
-        is_alive: impl Fn(&Identity) -> bool,
-    ) -> Life {
         let here = self.process.boot_id == other.process.boot_id
             && self.pid_namespace == other.pid_namespace;
-        match (here, here && is_alive(&self.process)) {
+        match (here, here && self.process.is_alive()) {
             (true, true) => Life::Lives,
             (true, false) => Life::Gone,
             (false, _) if is_silent(heartbeat, now) => Life::Silent,

@@ -131,9 +131,10 @@ impl Desk {
         self.settled = draft.ends;
     }
 
-    /// Notes that a write may or may not have been done.
+    /// Notes that a write failed, which may have been done all the same: the record holds anything.
     pub(super) fn doubt(&mut self) {
         self.written.clear();
+        self.kept = None;
     }
 
     /// Returns whether the record lacks a decision.

@@ -84,6 +84,7 @@ impl Writer {
                     due = Instant::now() + HEARTBEAT;
                 }
                 Err(Failed::Yet(why)) => {
+                    self.desk.lock().doubt();
                     answer(&mut requests, &Err(why.clone()));
                     let wait = failing.map_or(AGAIN_AFTER, |failing| failing.wait * 2);
                     let wait = wait.min(AGAIN_AFTER_MAX);
@@ -111,7 +112,6 @@ impl Writer {
             let mut ops = vec![Op::Test { path, value: json!(self.owner) }];
             ops.extend(object::put(desk.changed(&draft)));
             ops.extend(draft.ends.then(|| Op::Remove { path: object::annotation(names::RUNS) }));
-            desk.doubt();
             (draft, ops)
         };
         let name = names::record(&self.target);

@@ -1,0 +1,17 @@
+mod server;
+
+mod ground;
+
+mod ledgers;
+
+mod judges;
+
+mod owners;
+
+mod asking;
+
+mod beginning;
+
+mod keeping;
+
+mod faults;
