@@ -44,6 +44,7 @@ mod preflight;
 mod promote;
 mod record;
 mod recorded;
+mod remembered;
 mod schema;
 mod serve;
 mod simulate;
@@ -230,9 +231,9 @@ fn run(cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Plan(args) => block_on(&global, preflight::plan(printer, args)),
         Command::Preflight(args) => block_on(&global, preflight::preflight(printer, args)),
         Command::Simulate(args) => simulate::simulate(printer, &args),
-        Command::Backtest(args) => backtest::backtest(printer, &args),
+        Command::Backtest(args) => block_on(&global, backtest::backtest(printer, args)),
         Command::Explain(args) => explain::explain(printer, &args),
-        Command::Record(args) => record::record(printer, &args),
+        Command::Record(args) => block_on(&global, record::record(printer, args)),
         Command::Init(args) => init::init(printer, &args),
         Command::Schema(args) => Ok(schema::schema(printer, &args)),
         Command::Completions(args) => completions::completions(printer, &args),

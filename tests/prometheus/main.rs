@@ -16,6 +16,8 @@ mod presets;
 
 mod past;
 
+mod backtest;
+
 mod faults;
 
 mod login;

@@ -57,6 +57,16 @@ impl Source {
     /// # Errors
     /// See [`Unfit`].
     pub async fn bounds(&self, arms: &Arms, limits_ms: &[f64]) -> Result<Vec<f64>, Unfit> {
+        self.bounds_at(arms, limits_ms, None).await
+    }
+
+    /// The same at a moment in Unix seconds; `None`: now.
+    pub(super) async fn bounds_at(
+        &self,
+        arms: &Arms,
+        limits_ms: &[f64],
+        at: Option<i64>,
+    ) -> Result<Vec<f64>, Unfit> {
         let preset = self.preset;
         let Some(histogram) = preset.histogram else {
             return Err(Unfit::NoHistogram { preset: preset.name });
@@ -67,7 +77,7 @@ impl Source {
         };
         let none = || Unfit::NoSeries { of: histogram.bucket.to_owned() };
         let expression = of(Arm::Baseline).or_else(|| of(Arm::Candidate)).ok_or_else(none)?;
-        let Data::Vector(series) = self.ask(&expression).await? else { return Err(none()) };
+        let Data::Vector(series) = self.ask_at(&expression, at).await? else { return Err(none()) };
         let mut counts: BTreeMap<u64, f64> = BTreeMap::new();
         for one in &series {
             let le = one.metric.get("le").map(String::as_str);
@@ -90,12 +100,17 @@ impl Source {
     /// # Errors
     /// See [`Unfit`].
     pub async fn interval(&self, arms: &Arms) -> Result<Duration, Unfit> {
+        let now = self.now().await?;
+        self.interval_at(arms, now).await
+    }
+
+    /// The same of the five minutes before a moment in Unix seconds.
+    pub(super) async fn interval_at(&self, arms: &Arms, now: i64) -> Result<Duration, Unfit> {
         let requests = self.preset.requests;
         let none = || Unfit::NoSeries { of: requests.to_owned() };
         let matchers = arms.matchers(Arm::Baseline, &self.instance).ok_or_else(none)?;
         let (by, matchers) = (self.by(), self.narrowed(&matchers));
         let expression = format!("max by ({by}) (timestamp({requests}{{{matchers}}}))");
-        let now = self.now().await?;
         let range = (now - MEASURED_S, now);
         let Data::Matrix(series) = self.ask_range(&expression, range, MEASURED_STEP).await? else {
             return Err(none());
@@ -198,7 +213,10 @@ impl Source {
     }
 
     /// Returns the server's time in whole Unix seconds.
-    async fn now(&self) -> Result<i64, QueryError> {
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn now(&self) -> Result<i64, QueryError> {
         match self.ask("time()").await? {
             Data::Scalar(point) => Ok(point.0 as i64),
             Data::Vector(_) | Data::Matrix(_) | Data::String(_) => {

@@ -50,6 +50,8 @@ pub(super) enum Part {
     /// When the instance was last scraped with success. Where that is new and there are no requests, there are
     /// none: a client library exposes no counter before the first one.
     ScrapedAt,
+    /// Whether the instance is known to the server at all. Only the past asks: live, the platform knows.
+    Known,
 }
 
 impl Arm {
@@ -65,13 +67,25 @@ impl Arm {
 }
 
 impl Part {
-    const ALL: [Self; 6] = [
+    /// What a look asks for.
+    pub(super) const LIVE: &[Self] = &[
         Self::Requests,
         Self::Errors,
         Self::SampledAt,
         Self::Untold,
         Self::Within,
         Self::ScrapedAt,
+    ];
+
+    /// What the past is asked for.
+    pub(super) const ALL: &[Self] = &[
+        Self::Requests,
+        Self::Errors,
+        Self::SampledAt,
+        Self::Untold,
+        Self::Within,
+        Self::ScrapedAt,
+        Self::Known,
     ];
 
     const fn word(self) -> &'static str {
@@ -82,6 +96,7 @@ impl Part {
             Self::Untold => "untold",
             Self::Within => "within",
             Self::ScrapedAt => "scraped_at",
+            Self::Known => "known",
         }
     }
 }
@@ -91,7 +106,7 @@ pub(super) fn unmark(mark: &str) -> Option<(Arm, Part)> {
     let (arm, part) = mark.split_once(' ')?;
     Some((
         Arm::BOTH.into_iter().find(|known| known.word() == arm)?,
-        Part::ALL.into_iter().find(|known| known.word() == part)?,
+        Part::ALL.iter().copied().find(|known| known.word() == part)?,
     ))
 }
 
@@ -133,11 +148,21 @@ impl Source {
     /// Returns the one query of a look; `None` if there is no arm to ask for.
     #[must_use]
     pub fn expression(&self, arms: &Arms, which: &[Arm]) -> Option<String> {
+        self.expression_of(arms, which, Part::LIVE)
+    }
+
+    /// The same, of these parts.
+    pub(super) fn expression_of(
+        &self,
+        arms: &Arms,
+        which: &[Arm],
+        parts: &[Part],
+    ) -> Option<String> {
         let mut all = String::new();
         for arm in which {
             let Some(matchers) = arms.matchers(*arm, &self.instance) else { continue };
-            for part in Part::ALL {
-                let Some(value) = self.part(part, &matchers) else { continue };
+            for part in parts {
+                let Some(value) = self.part(*part, &matchers) else { continue };
                 let or = if all.is_empty() { "" } else { " or " };
                 let mark = quoted(&format!("{} {}", arm.word(), part.word()));
                 // Writing to a string can't fail.
@@ -190,6 +215,10 @@ impl Source {
                     format!("max by ({by}) (timestamp(up{{{scraped}}}) and up{{{scraped}}} == 1)")
                 }
                 // That a proxy is up says nothing of what is behind it.
+                KeptBy::Proxy => return None,
+            },
+            Part::Known => match self.preset.kept_by {
+                KeptBy::Instance => format!("count by ({by}) (up{{{scraped}}})"),
                 KeptBy::Proxy => return None,
             },
         })

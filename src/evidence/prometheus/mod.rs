@@ -19,6 +19,8 @@
 //! | `table` | series to counters of instances |
 //! | [`reader`] | looks: fresh samples, one question at a time, a dead source costs one question |
 //! | [`before`] | before the promotion: bounds, the scrape interval, hours of history |
+//! | [`revisions`] | who was whose in the past, and since when |
+//! | [`past`] | a past deployment as a recording |
 //! | [`evidence`] | the platform's own evidence with these counters in it |
 
 use std::time::Duration;
@@ -36,6 +38,10 @@ mod table;
 pub mod reader;
 
 pub mod before;
+
+pub mod revisions;
+
+pub mod past;
 
 pub mod evidence;
 

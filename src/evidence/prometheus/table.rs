@@ -28,6 +28,7 @@ pub(super) struct Row {
     sampled_at: Option<f64>,
     scraped_at: Option<f64>,
     untold: bool,
+    known: bool,
     /// Requests within each bound in milliseconds, rising.
     within: Vec<(f64, f64)>,
 }
@@ -105,6 +106,10 @@ impl Row {
                 self.untold = true;
                 return Ok(Put::New);
             }
+            Part::Known => {
+                self.known = true;
+                return Ok(Put::New);
+            }
             Part::Within => return self.put_bucket(preset, le, value),
         };
         Ok(if place.replace(value).is_none() { Put::New } else { Put::Again })
@@ -137,6 +142,16 @@ impl Row {
 
     pub(super) const fn has_served(&self) -> bool {
         self.requests.is_some()
+    }
+
+    /// Whether the server means to scrape it, be it in vain.
+    pub(super) const fn is_known(&self) -> bool {
+        self.known
+    }
+
+    /// Whether it has requests without a status: they would never fail.
+    pub(super) const fn is_untold(&self) -> bool {
+        self.untold
     }
 
     /// Returns `requests, errors, slower than bound 1, …`.
@@ -210,7 +225,7 @@ const fn part_of(preset: &Preset, part: Part) -> &'static str {
             Some(histogram) => histogram.bucket,
             None => preset.requests,
         },
-        Part::ScrapedAt => "up",
+        Part::ScrapedAt | Part::Known => "up",
     }
 }
 
