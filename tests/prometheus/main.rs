@@ -18,6 +18,8 @@ mod past;
 
 mod backtest;
 
+mod native;
+
 mod faults;
 
 mod login;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::answer::{Data, Point, QueryError, Series};
+use super::answer::{Data, NativePoint, Point, QueryError, Series};
 use super::expression::{Arm, Arms};
+use super::native::Resets;
 use super::source::Source;
 use super::table::{Table, bound_ms};
 use super::{SCRAPE_INTERVAL_MAX, STALE};
@@ -92,7 +93,31 @@ impl Source {
         let common = counts.iter().filter(|(_, count)| **count == most);
         let bounds = common.map(|(bits, _)| f64::from_bits(*bits));
         let bounds: Vec<f64> = bounds.filter(|bound| bound.is_finite() && *bound > 0.0).collect();
-        if bounds.is_empty() { Err(none()) } else { Ok(thinned(&bounds, limits_ms)) }
+        if bounds.is_empty() {
+            return self.native_bounds(arms, limits_ms, at).await?.ok_or_else(none);
+        }
+        Ok(thinned(&bounds, limits_ms))
+    }
+
+    /// The bounds of a native histogram, where there is one.
+    async fn native_bounds(
+        &self,
+        arms: &Arms,
+        limits_ms: &[f64],
+        at: Option<i64>,
+    ) -> Result<Option<Vec<f64>>, Unfit> {
+        let matchers = arms
+            .matchers(Arm::Baseline, &self.instance)
+            .or_else(|| arms.matchers(Arm::Candidate, &self.instance));
+        let (Some(histogram), Some(matchers)) = (self.preset.histogram, matchers) else {
+            return Ok(None);
+        };
+        let expression = format!("sum({}{{{}}})", histogram.native(), self.narrowed(&matchers));
+        let Data::Vector(series) = self.ask_at(&expression, at).await? else { return Ok(None) };
+        let native = series.first().and_then(|one| one.histogram.as_ref());
+        let bounds =
+            native.and_then(|NativePoint(_, native)| native.bounds(histogram.unit, limits_ms));
+        Ok(bounds.map(|bounds| thinned(&bounds, limits_ms)))
     }
 
     /// Returns the source's scrape interval: the median spacing of the samples of the last five minutes.
@@ -149,7 +174,7 @@ impl Source {
         let now = self.now().await?;
         let step = Duration::from_secs(step.as_secs().max(1));
         let piece = (step * (MOMENTS - 1)).as_secs().cast_signed();
-        let (mut looks, mut seen) = (Vec::new(), BTreeMap::new());
+        let (mut looks, mut seen) = (Vec::new(), (BTreeMap::new(), Resets::default()));
         let mut start = now - length.min(HISTORY_MAX).as_secs().cast_signed();
         while start <= now {
             let end = (start + piece).min(now);
@@ -173,6 +198,14 @@ impl Source {
                 table.at = point.0;
                 let _ = table.put(self, arms, one, value);
             }
+            for NativePoint(at, native) in &one.histograms {
+                let table = tables.entry(at.round() as i64).or_default();
+                table.at = *at;
+                let _ = table.put_native(self, one, native);
+            }
+        }
+        for table in tables.values_mut() {
+            let _ = table.settle(arms);
         }
         tables.into_values().collect()
     }
@@ -182,7 +215,7 @@ impl Source {
         table: &Table,
         now: i64,
         bounds_ms: &[f64],
-        seen: &mut BTreeMap<String, f64>,
+        (seen, resets): &mut (BTreeMap<String, f64>, Resets),
     ) -> Option<Look> {
         let mut look = Look {
             at_s: table.at - now as f64,
@@ -203,7 +236,8 @@ impl Source {
             };
             look.expected.baseline += 1;
             let is_new = seen.get(name).is_none_or(|last| heard_at > *last);
-            let counters = row.counters(self.preset, name, bounds_ms);
+            let fine = row.check(resets, (Arm::Baseline, name));
+            let counters = fine.and_then(|()| row.counters(self.preset, name, bounds_ms));
             if is_new && let Ok(counters) = counters {
                 seen.insert(name.clone(), heard_at);
                 look.baseline.insert(name.clone(), counters);

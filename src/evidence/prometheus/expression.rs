@@ -8,7 +8,8 @@
 //! or …
 //! ```
 //!
-//! `or` drops what has the same labels as something before it, which the mark rules out.
+//! `or` drops what has the same labels as something before it, which the mark rules out. Native histograms
+//! alone have no mark; what is dropped of them is noticed when they are put to the instances that they are of.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -47,6 +48,8 @@ pub(super) enum Part {
     Untold,
     /// Requests within each bound `le`.
     Within,
+    /// All of them, as a native histogram: the only part without a mark.
+    Native,
     /// When the instance was last scraped with success. Where that is new and there are no requests, there are
     /// none: a client library exposes no counter before the first one.
     ScrapedAt,
@@ -74,6 +77,7 @@ impl Part {
         Self::SampledAt,
         Self::Untold,
         Self::Within,
+        Self::Native,
         Self::ScrapedAt,
     ];
 
@@ -84,9 +88,15 @@ impl Part {
         Self::SampledAt,
         Self::Untold,
         Self::Within,
+        Self::Native,
         Self::ScrapedAt,
         Self::Known,
     ];
+
+    /// Whether it bears a mark. `label_replace` makes numbers of native histograms in servers before version 3.
+    pub(super) fn is_marked(self) -> bool {
+        self != Self::Native
+    }
 
     const fn word(self) -> &'static str {
         match self {
@@ -95,6 +105,7 @@ impl Part {
             Self::SampledAt => "sampled_at",
             Self::Untold => "untold",
             Self::Within => "within",
+            Self::Native => "native",
             Self::ScrapedAt => "scraped_at",
             Self::Known => "known",
         }
@@ -166,7 +177,10 @@ impl Source {
                 let or = if all.is_empty() { "" } else { " or " };
                 let mark = quoted(&format!("{} {}", arm.word(), part.word()));
                 // Writing to a string can't fail.
-                let _ = write!(all, r#"{or}label_replace({value}, "{PART}", {mark}, "", "")"#);
+                let _ = match part.is_marked() {
+                    true => write!(all, r#"{or}label_replace({value}, "{PART}", {mark}, "", "")"#),
+                    false => write!(all, "{or}{value}"),
+                };
             }
         }
         (!all.is_empty()).then_some(all)
@@ -210,6 +224,12 @@ impl Source {
                 let bucket = self.preset.histogram?.bucket;
                 format!("sum by ({by}, le) ({bucket}{{{matchers}}})")
             }
+            Part::Native => match self.preset.kept_by {
+                KeptBy::Instance => {
+                    format!("sum by ({by}) ({}{{{matchers}}})", self.preset.histogram?.native())
+                }
+                KeptBy::Proxy => return None,
+            },
             Part::ScrapedAt => match self.preset.kept_by {
                 KeptBy::Instance => {
                     format!("max by ({by}) (timestamp(up{{{scraped}}}) and up{{{scraped}}} == 1)")

@@ -16,6 +16,7 @@
 //! | [`source`] | one question, one bounded answer |
 //! | [`answer`] | what the server says, and why it may say nothing |
 //! | [`expression`] | what is asked, in PromQL |
+//! | [`native`] | native histograms |
 //! | `table` | series to counters of instances |
 //! | [`reader`] | looks: fresh samples, one question at a time, a dead source costs one question |
 //! | [`before`] | before the promotion: bounds, the scrape interval, hours of history |
@@ -32,6 +33,8 @@ pub mod source;
 pub mod answer;
 
 pub mod expression;
+
+pub mod native;
 
 mod table;
 

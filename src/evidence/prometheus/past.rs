@@ -12,9 +12,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::answer::{Data, QueryError};
+use super::answer::{Data, NativePoint, QueryError};
 use super::before::Unfit;
 use super::expression::{Arm, Arms, Part};
+use super::native::Resets;
 use super::revisions::{Found, NotFound};
 use super::source::Source;
 use super::table::{Row, Table};
@@ -57,6 +58,7 @@ pub struct Past {
     moments: usize,
     /// Per instance: when its newest sample that stood in a look was taken.
     heard: BTreeMap<(Arm, String), f64>,
+    resets: Resets,
     last_share: Share,
     trouble: Option<Unknown>,
 }
@@ -135,7 +137,11 @@ impl Past {
         }
         let parts: Vec<Part> = match limits_ms {
             Some(_) => Part::ALL.to_vec(),
-            None => Part::ALL.iter().copied().filter(|part| *part != Part::Within).collect(),
+            None => Part::ALL
+                .iter()
+                .copied()
+                .filter(|part| !matches!(part, Part::Within | Part::Native))
+                .collect(),
         };
         let expression = source.expression_of(&arms, &Arm::BOTH, &parts).unwrap_or_default();
         let step = (header.interval_s as i64).max(1);
@@ -153,6 +159,7 @@ impl Past {
             stale_s: STALE.max(scraped * 2).as_secs_f64(),
             moments: MOMENTS_FIRST,
             heard: BTreeMap::new(),
+            resets: Resets::default(),
             last_share: share.unwrap_or_default(),
             trouble: None,
         })
@@ -223,6 +230,14 @@ impl Past {
                 let put = table.put(&self.source, &self.arms, one, value);
                 put.map_err(Unreadable::Unknown)?;
             }
+            for NativePoint(at, native) in &one.histograms {
+                let table = tables.entry(at.round() as i64).or_default();
+                let put = table.put_native(&self.source, one, native);
+                put.map_err(Unreadable::Unknown)?;
+            }
+        }
+        for table in tables.values_mut() {
+            table.settle(&self.arms).map_err(Unreadable::Unknown)?;
         }
         Ok(tables)
     }
@@ -273,7 +288,9 @@ impl Past {
                 continue;
             }
             *last = heard_at;
-            match row.counters(self.source.preset, name, &self.header.bounds_ms) {
+            let fine = row.check(&mut self.resets, (arm, name));
+            let counters = row.counters(self.source.preset, name, &self.header.bounds_ms);
+            match fine.and(counters) {
                 Ok(counters) => samples.insert(name.clone(), Some(counters.0)),
                 // Its requests would never fail: not one sample, but the whole source is of no use.
                 Err(why) if row.is_untold() => return Err(Unreadable::Unknown(why)),
