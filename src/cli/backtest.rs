@@ -71,7 +71,10 @@ struct BacktestLine<'a> {
 impl Looks {
     async fn open(printer: &Printer, args: &BacktestArgs, policy: &Policy) -> Result<Self, Error> {
         let Some(url) = &args.remembered.prometheus else {
-            let recording = Recording::open(Path::new(&args.recording))?;
+            let recording = Recording::open(Path::new(&args.recording)).map_err(|error| {
+                let is_target = args.recording.starts_with("deployment/");
+                error.maybe_hint(is_target.then(|| "name the server: --prometheus URL".to_owned()))
+            })?;
             return Ok(Self::Recording(Box::new(recording)));
         };
         let remembered = args.remembered.open(url, &args.recording, policy).await?;

@@ -147,7 +147,7 @@ enum Command {
     Preflight(preflight::TrafficArgs),
     /// Simulate promotions: how soon a regression is found, how often a harmless release is taken back
     Simulate(simulate::SimulateArgs),
-    /// Judge a recording: what would have been done, and when
+    /// Judge a recording or a past deployment: what would have been done, and when
     Backtest(backtest::BacktestArgs),
     /// Explain one decision in plain words, with its numbers
     Explain(explain::ExplainArgs),
