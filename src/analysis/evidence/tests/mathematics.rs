@@ -54,6 +54,12 @@ fn a_bet_on_a_harmless_release_gains_nothing() {
 }
 
 #[test]
+fn bad_events_of_nobody_say_nothing_unheard_of() {
+    let seen = Seen { bad: 1.0, ..Seen::default() };
+    assert!(two_samples(&seen, R_ERR, 1.0).iter().all(|l| l.is_finite()));
+}
+
+#[test]
 fn ratios_with_their_logarithms_say_the_same_bit_for_bit() {
     for (n, m, s) in WINDOWS.into_iter().chain([(0, 0, 0), (5, 95, 0), (0, 7, 3)]) {
         for x in [0, s / 3, s.min(n)] {
