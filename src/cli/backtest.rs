@@ -1,6 +1,6 @@
 //! `gate backtest`: what a policy would have done, when, and with which numbers.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
@@ -10,8 +10,11 @@ use super::error::Error;
 use super::exit::Exit;
 use super::output::{Printer, backtest as shown};
 use super::recorded::Recording;
+use super::remembered::{Remembered, RememberedArgs};
+use crate::analysis::evidence::{Header, Line};
 use crate::analysis::replay::{Course, Replay};
-use crate::policy::JudgeKind;
+use crate::platform::kubernetes::Where;
+use crate::policy::{JudgeKind, Policy};
 use crate::published::{RESULT_SCHEMA, ResultLine};
 use crate::rollout::{Outcome, ResultWord, TrafficIs};
 use crate::share::Share;
@@ -20,11 +23,27 @@ use crate::share::Share;
 pub(crate) struct BacktestArgs {
     /// A policy file, or a shipped policy: canary, blue-green, cautious, seed, all-conditions
     policy: String,
-    /// A recording, as `gate record` writes it
-    recording: PathBuf,
+    /// A recording, as `gate record` writes it; with --prometheus the target: deployment/NAME
+    #[arg(value_name = "RECORDING|TARGET")]
+    recording: String,
     /// Judge with this judge instead of the policy's own
     #[arg(long, value_enum, value_name = "JUDGE")]
     judge: Option<JudgeWord>,
+    #[command(flatten)]
+    remembered: RememberedArgs,
+}
+
+impl BacktestArgs {
+    pub(crate) const fn remembered(&mut self) -> &mut RememberedArgs {
+        &mut self.remembered
+    }
+}
+
+/// Where the looks come from.
+#[derive(Debug)]
+enum Looks {
+    Recording(Box<Recording>),
+    Remembered(Box<Remembered>),
 }
 
 /// A judge as it is named on the command line.
@@ -56,14 +75,47 @@ struct BacktestLine<'a> {
     dropped_samples: u64,
 }
 
-pub(crate) fn backtest(printer: &Printer, args: &BacktestArgs) -> Result<Exit, Error> {
+impl Looks {
+    async fn open(printer: &Printer, args: &BacktestArgs, policy: &Policy) -> Result<Self, Error> {
+        let Some(url) = &args.remembered.prometheus else {
+            if args.remembered.place != Where::default() {
+                return Err(Error::user("a recording is in no cluster")
+                    .hint("-n/--namespace is of `deployment/NAME`, with --prometheus URL"));
+            }
+            let recording = Recording::open(Path::new(&args.recording)).map_err(|error| {
+                let is_target = args.recording.starts_with("deployment/");
+                error.maybe_hint(is_target.then(|| "name the server: --prometheus URL".to_owned()))
+            })?;
+            return Ok(Self::Recording(Box::new(recording)));
+        };
+        let remembered = args.remembered.open(url, &args.recording, policy).await?;
+        remembered.introduce(printer);
+        Ok(Self::Remembered(Box::new(remembered)))
+    }
+
+    fn header(&self) -> &Header {
+        match self {
+            Self::Recording(recording) => &recording.header,
+            Self::Remembered(remembered) => remembered.header(),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Line>, Error> {
+        match self {
+            Self::Recording(recording) => recording.next(),
+            Self::Remembered(remembered) => remembered.next().await,
+        }
+    }
+}
+
+pub(crate) async fn backtest(printer: &Printer, args: BacktestArgs) -> Result<Exit, Error> {
     let chosen = chosen::of(printer, &args.policy)?;
     let judge = args.judge.map_or(chosen.policy.evidence.judge, JudgeKind::from);
-    let mut recording = Recording::open(&args.recording)?;
-    let mut replay = Replay::new(&chosen.policy, judge, &recording.header)
+    let mut looks = Looks::open(printer, &args, &chosen.policy).await?;
+    let mut replay = Replay::new(&chosen.policy, judge, looks.header())
         .map_err(|refused| Error::user(format!("{} can't be judged: {refused}", args.policy)))?;
     let mut story = shown::Story::default();
-    while let Some(line) = recording.next()? {
+    while let Some(line) = looks.next().await? {
         let Some(said) = replay.look(&line) else { continue };
         if printer.is_json() {
             printer.object(&said);
@@ -71,13 +123,27 @@ pub(crate) fn backtest(printer: &Printer, args: &BacktestArgs) -> Result<Exit, E
             story.take(&said, printer.verbose);
         }
     }
+    if let Looks::Remembered(remembered) = &looks {
+        remembered.complain(printer);
+    }
+    conclude(printer, &args.recording, judge, &replay, story);
+    Ok(Exit::Done)
+}
+
+fn conclude(
+    printer: &Printer,
+    target: &str,
+    judge: JudgeKind,
+    replay: &Replay,
+    story: shown::Story,
+) {
     let (dropped_lines, dropped_samples) = replay.dropped();
     if dropped_lines + dropped_samples > 0 {
         printer.complain(&format!(
             "dropped: {dropped_lines} lines, {dropped_samples} samples that can't be used"
         ));
     }
-    let result = result(&args.recording.display().to_string(), &replay);
+    let result = result(target, replay);
     if printer.is_json() {
         let looks = replay.course().looks;
         let line = BacktestLine { result: &result, judge, looks, dropped_lines, dropped_samples };
@@ -85,7 +151,6 @@ pub(crate) fn backtest(printer: &Printer, args: &BacktestArgs) -> Result<Exit, E
     } else {
         printer.answer(&story.render(&result, judge, replay.course()));
     }
-    Ok(Exit::Done)
 }
 
 /// What the promotion would have come to.
@@ -124,7 +189,7 @@ fn result(recording: &str, replay: &Replay) -> ResultLine {
 
 fn unproven(course: &Course) -> String {
     match course.looks {
-        0 => "the recording has no look after its start".to_owned(),
+        0 => "there is no look after its start".to_owned(),
         _ => format!("{} of {} stages passed", course.passed, course.entered),
     }
 }

@@ -48,6 +48,7 @@ mod preflight;
 mod promote;
 mod record;
 mod recorded;
+mod remembered;
 mod schema;
 mod serve;
 mod simulate;
@@ -57,6 +58,7 @@ mod validate;
 pub(crate) use error::Error;
 pub use exit::Exit;
 use output::Printer;
+use remembered::RememberedArgs;
 
 use crate::history::AskedFor;
 use crate::platform::kubernetes::Where;
@@ -168,7 +170,7 @@ enum Command {
     Preflight(preflight::TrafficArgs),
     /// Simulate promotions: how soon a regression is found, how often a harmless release is taken back
     Simulate(simulate::SimulateArgs),
-    /// Judge a recording: what would have been done, and when
+    /// Judge a recording or a past deployment: what would have been done, and when
     Backtest(backtest::BacktestArgs),
     /// Explain one decision in plain words, with its numbers
     Explain(explain::ExplainArgs),
@@ -220,8 +222,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     let global = cli.global;
     let Place { namespace, context, kubeconfig } = global.place.clone();
-    if let Some(target) = cli.command.target() {
-        target.put(&Where { kubeconfig, context, namespace })?;
+    let place = Where { kubeconfig, context, namespace };
+    match cli.command.remembered() {
+        Some(remembered) => remembered.place = place,
+        None => cli.command.target().map_or(Ok(()), |target| target.put(&place))?,
     }
     if printer.leavings.is_asked_for() && !cli.command.follows() {
         return Err(Error::user("`--report` and `--notify-url` are of a promotion")
@@ -256,9 +260,9 @@ fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Plan(args) => block_on(&global, preflight::plan(printer, args)),
         Command::Preflight(args) => block_on(&global, preflight::preflight(printer, args)),
         Command::Simulate(args) => simulate::simulate(printer, &args),
-        Command::Backtest(args) => backtest::backtest(printer, &args),
+        Command::Backtest(args) => block_on(&global, backtest::backtest(printer, args)),
         Command::Explain(args) => explain::explain(printer, &args),
-        Command::Record(args) => record::record(printer, &args),
+        Command::Record(args) => block_on(&global, record::record(printer, args)),
         Command::Init(args) => init::init(printer, &args),
         Command::Schema(args) => Ok(schema::schema(printer, &args)),
         Command::Completions(args) => completions::completions(printer, &args),
@@ -280,18 +284,27 @@ impl Command {
             Self::History(args) => args.target(),
             Self::Plan(args) | Self::Preflight(args) => Some(args.target()),
             Self::Explain(args) => args.target(),
-            Self::Record(args) => args.target(),
             Self::Init(args) => args.target(),
             Self::Demo
             | Self::Validate(_)
             | Self::Simulate(_)
             | Self::Backtest(_)
+            | Self::Record(_)
             | Self::Serve(_)
             | Self::Schema(_)
             | Self::Completions(_)
             | Self::Man
             | Self::Version
             | Self::Hidden(_) => None,
+        }
+    }
+
+    /// Returns whose past it reads, which may be one of this host, of a cluster or of a Prometheus.
+    const fn remembered(&mut self) -> Option<&mut RememberedArgs> {
+        match self {
+            Self::Backtest(args) => Some(args.remembered()),
+            Self::Record(args) => Some(args.remembered()),
+            _ => None,
         }
     }
 

@@ -31,7 +31,7 @@ pub enum KeptBy {
     Proxy,
 }
 
-/// A classic histogram of response times.
+/// A histogram of response times: a classic one, or if there is none of that name, a native one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Histogram {
     /// With `_bucket`.
@@ -50,6 +50,14 @@ pub const FAILED: &str = "5..";
 
 /// The label that Prometheus itself gives to every target.
 pub const TARGET: &str = "instance";
+
+impl Histogram {
+    /// The same as a native histogram: one series without buckets.
+    #[must_use]
+    pub fn native(&self) -> &'static str {
+        self.bucket.strip_suffix("_bucket").unwrap_or(self.bucket)
+    }
+}
 
 const fn seconds(bucket: &'static str) -> Option<Histogram> {
     Some(Histogram { bucket, unit: TimeUnit::Seconds })

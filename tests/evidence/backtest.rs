@@ -130,6 +130,8 @@ fn what_is_no_recording_is_refused() {
         assert_eq!(ran.code, 2, "{}", ran.all());
         assert!(ran.stderr.contains(said), "{}", ran.all());
     }
+    let ran = Gate::line("backtest all-conditions deployment/web").run();
+    assert!(ran.code == 2 && ran.stderr.contains("--prometheus URL"), "{}", ran.all());
     let ran = Gate::line("backtest all-conditions nothing.jsonl").run();
     assert!(ran.code == 2 && ran.stderr.contains("can't read nothing.jsonl"), "{}", ran.all());
 }

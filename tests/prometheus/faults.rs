@@ -134,7 +134,7 @@ async fn every_fault_has_its_words() {
     .await;
     check(
         vector(r#"{"metric":{"__name__":"latency"},"histogram":[1,{"count":"1","sum":"2"}]}"#),
-        "the source can't be read: latency is a native histogram: scrape its classic buckets as well",
+        "the source can't be read: latency is a native histogram where a number is needed",
     )
     .await;
     let many: Vec<String> =

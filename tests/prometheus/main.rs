@@ -22,6 +22,10 @@ mod presets;
 
 mod past;
 
+mod backtest;
+
+mod native;
+
 mod faults;
 
 mod login;

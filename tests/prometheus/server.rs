@@ -15,6 +15,11 @@ pub(crate) enum Says {
         kind: &'static str,
         body: String,
     },
+    /// Not text.
+    Bytes {
+        kind: &'static str,
+        body: Vec<u8>,
+    },
     /// Nothing at all, for so long.
     Nothing(Duration),
     /// Text after so long.
@@ -87,6 +92,13 @@ impl Server {
                     "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nlocation: /login\r\nconnection: close\r\n\r\n"
                 );
                 stream.write_all((head + &body).as_bytes()).await
+            }
+            Says::Bytes { kind, body } => {
+                let length = body.len();
+                let head = format!(
+                    "HTTP/1.1 200 X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+                );
+                stream.write_all(&[head.as_bytes(), &body].concat()).await
             }
             Says::Nothing(length) => {
                 tokio::time::sleep(length).await;

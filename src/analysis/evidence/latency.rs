@@ -47,16 +47,16 @@ fn quantile(p: f64, n: f64, exceed: &[f64], bounds: &[f64]) -> Option<f64> {
     Some((low + along.clamp(BEYOND.0, BEYOND.1) * (high - low)).exp())
 }
 
-/// At each bound: the ratio of exceedances that a slow-down by each tolerated factor would cause,
+/// At the bound k: the ratio of exceedances that a slow-down by each tolerated factor would cause,
 /// `P(X > b/tol) / P(X > b)`.
 pub(super) fn tolerance_ratios(
     n: f64,
     exceed: &[f64],
     bounds: &[f64],
     tolerances: [f64; 2],
-) -> Vec<[f64; 2]> {
+) -> impl Fn(usize) -> [f64; 2] {
     let z = normal_scores(n, exceed);
-    let ratios = |k: usize| {
+    move |k: usize| {
         let i = k.max(1);
         let slope = (z[i] - z[i - 1]) / (bounds[i].ln() - bounds[i - 1].ln());
         let now = normal::cdf(-z[k]).max(1e-12);
@@ -64,8 +64,7 @@ pub(super) fn tolerance_ratios(
             let slowed = z[k] - tolerance.ln() * slope.clamp(SLOPES.0, SLOPES.1);
             (normal::cdf(-slowed) / now).clamp(1.0, RATIO_MAX)
         })
-    };
-    (0..bounds.len()).map(ratios).collect()
+    }
 }
 
 /// Requests, and those slower than each bound: of the candidate and of the baseline.

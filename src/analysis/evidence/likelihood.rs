@@ -18,8 +18,11 @@
 //! **One sample.** `l = s·ln(q/θ) + (n−s)·[ln1p(−q) − ln1p(−θ)]`; mean ≤ 1 for every rate on the
 //! good side of θ.
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 
+use super::config::{R_ERR, R_LAT};
 use super::numbers::ln_1p;
 
 /// Bad events and all events of the candidate, and of the baseline beside it.
@@ -52,19 +55,53 @@ impl Seen {
         self.base_bad = keep * self.base_bad + new.base_bad;
         self.base_all = keep * self.base_all + new.base_all;
     }
+
+    /// The candidate's part of all events.
+    fn rho(&self) -> f64 {
+        let all = self.all + self.base_all;
+        if all > 0.0 { self.all / all } else { 0.0 }
+    }
+
+    /// `s₁·ln r − s·ln1p((r−1)ρ)`. Mostly nothing bad has happened, and then nothing is said: logarithms are
+    /// what a block costs.
+    fn weigh(&self, rho: f64, r: f64, ln_r: impl FnOnce() -> f64) -> f64 {
+        let total = self.bad + self.base_bad;
+        if total == 0.0 {
+            return 0.0;
+        }
+        let own = if self.bad == 0.0 { 0.0 } else { self.bad * ln_r() };
+        own - total * ln_1p((r - 1.0) * rho)
+    }
+}
+
+/// Alternatives to "just as good", with their logarithms: a block needs them for every pod.
+#[derive(Debug)]
+pub(super) struct Ratios {
+    pub of: &'static [f64],
+    ln: Vec<f64>,
+}
+
+/// Of error rates.
+pub(super) static WORSE_ERRORS: LazyLock<Ratios> = LazyLock::new(|| Ratios::new(R_ERR));
+/// Of exceedances of a latency bound.
+pub(super) static WORSE_LATENCIES: LazyLock<Ratios> = LazyLock::new(|| Ratios::new(R_LAT));
+
+impl Ratios {
+    pub(super) fn new(of: &'static [f64]) -> Self {
+        Self { of, ln: of.iter().map(|r| r.ln()).collect() }
+    }
+
+    /// [`two_samples`] with r₀ = 1, where its second term is 0.
+    pub(super) fn llr(&self, seen: Seen) -> impl Iterator<Item = f64> {
+        let rho = seen.rho();
+        self.of.iter().zip(&self.ln).map(move |(r, ln)| seen.weigh(rho, *r, || *ln))
+    }
 }
 
 /// Log-likelihood ratios of "arm 1 has r·r₀ times the rate of arm 2" against r₀.
 pub(super) fn two_samples(seen: &Seen, ratios: &[f64], r0: f64) -> Vec<f64> {
-    let total = seen.bad + seen.base_bad;
-    // Mostly nothing bad has happened, and then nothing is said: logarithms are what a block costs.
-    if total == 0.0 {
-        return vec![0.0; ratios.len()];
-    }
-    let all = seen.all + seen.base_all;
-    let rho = if all > 0.0 { seen.all / all } else { 0.0 };
-    let own = |r: f64| if seen.bad == 0.0 { 0.0 } else { seen.bad * r.ln() };
-    let weigh = |r: f64| own(r) - total * ln_1p((r - 1.0) * rho);
+    let rho = seen.rho();
+    let weigh = |r: f64| seen.weigh(rho, r, || r.ln());
     let null = weigh(r0);
     ratios.iter().map(|r| weigh(r * r0) - null).collect()
 }

@@ -10,12 +10,13 @@
 //! mass, and what is too large ([`BET_MAX`]) has raised the bar as far as it goes.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
 use super::config::{CAP_B, PLACEBO_MAX, PLACEBO_PODS, R_ARM_B};
 use super::dispersion::{Events, PodId};
-use super::likelihood::{Seen, two_samples};
+use super::likelihood::{Ratios, Seen};
 use super::numbers::sum;
 use super::relative::cap_a;
 
@@ -58,18 +59,18 @@ impl Placebo {
     pub(super) fn update(
         &mut self,
         events: &[(PodId, Events)],
-        ratios: &[f64],
+        ratios: &Ratios,
         phi: f64,
         masses: (f64, f64),
     ) {
         let total = Events::total(events.iter().map(|(_, e)| e));
-        let nothing = vec![0.0; ratios.len()];
+        let mut llr = Vec::with_capacity(ratios.of.len());
         for (pod, own) in events {
-            let new = !self.slots.contains_key(pod);
-            if new && self.used >= PLACEBO_PODS {
-                continue;
-            }
-            let slot = self.slots.entry(*pod).or_insert_with(|| Slot::new(ratios));
+            let (slot, new) = match self.slots.entry(*pod) {
+                Entry::Occupied(slot) => (slot.into_mut(), false),
+                Entry::Vacant(_) if self.used >= PLACEBO_PODS => continue,
+                Entry::Vacant(free) => (free.insert(Slot::new(ratios.of)), true),
+            };
             let seen = Seen {
                 bad: own.bad,
                 all: own.all,
@@ -77,12 +78,9 @@ impl Placebo {
                 base_all: total.all - own.all,
             };
             let mass = if new { masses.0 } else { masses.1 };
-            // Mostly no pod has seen anything bad.
-            if total.bad == 0.0 {
-                slot.update(&nothing, ratios, phi, mass);
-            } else {
-                slot.update(&two_samples(&seen, ratios, 1.0), ratios, phi, mass);
-            }
+            llr.clear();
+            llr.extend(ratios.llr(seen));
+            slot.update(&llr, ratios.of, phi, mass);
             self.used += u32::from(new);
             self.max_a = self.max_a.max(mean(&slot.a));
             self.max_b = self.max_b.max(mean(&slot.b));

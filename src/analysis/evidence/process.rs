@@ -11,7 +11,7 @@ use super::config::{BAKE_S, Q_ABS, R_ERR, R_LAT, SETTLE_S, TOL_LAT_RATIO, WARMUP
 use super::health::HealthTest;
 use super::joint::{Joint, Window};
 use super::latency::{Histograms, tolerance_ratios};
-use super::likelihood::{Seen, multiples};
+use super::likelihood::{Seen, WORSE_ERRORS, WORSE_LATENCIES, multiples};
 use super::limits::Limits;
 use super::onset::Onset;
 use super::parts::{Part, Parts};
@@ -205,7 +205,12 @@ impl Evidence {
         let luck = base.errors.bad_luck(phi, block.expected.candidate);
         // At 100 % there is nothing to compare with: the comparison stands still, its mass is owed.
         if window.on && !block.has_all_users() {
-            self.errors.step(&seen, R_ERR, weight, &[self.limits.error_tolerance().max(luck)]);
+            self.errors.step(
+                &seen,
+                &WORSE_ERRORS,
+                weight,
+                &[self.limits.error_tolerance().max(luck)],
+            );
         } else {
             self.errors.owe(mass);
         }
@@ -233,9 +238,9 @@ impl Evidence {
                 let weight = Weight { mass, phi, gap: window.gap };
                 test.step(
                     &seen(window, 2 + k),
-                    R_LAT,
+                    &WORSE_LATENCIES,
                     weight,
-                    &nulls[k].map(|null| null.max(luck)),
+                    &nulls(k).map(|null| null.max(luck)),
                 );
             } else {
                 test.owe(mass);

@@ -18,7 +18,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::{CAP, CAP_B, CAP_MIN, R_ARM_B, R_TOL, W_ARM_A};
-use super::likelihood::{Seen, two_samples};
+use super::likelihood::{Ratios, Seen, two_samples};
 use super::mixture::Mixture;
 use super::numbers::log_add;
 use super::placebo::Raises;
@@ -102,8 +102,9 @@ impl RelTest {
     }
 
     /// Takes in one block. `nulls`: the tolerated ratios, in the order of `beyond`.
-    pub(super) fn step(&mut self, seen: &Seen, ratios: &[f64], weight: Weight, nulls: &[f64]) {
-        self.worse.update(&two_samples(seen, ratios, 1.0), ratios, weight, seen);
+    pub(super) fn step(&mut self, seen: &Seen, ratios: &Ratios, weight: Weight, nulls: &[f64]) {
+        let llr: Vec<f64> = ratios.llr(*seen).collect();
+        self.worse.update(&llr, ratios.of, weight, seen);
         for (test, r0) in self.beyond.iter_mut().zip(nulls) {
             test.update(&two_samples(seen, R_TOL, *r0), R_TOL, weight, seen);
         }

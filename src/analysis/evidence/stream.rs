@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::config::{LAT_TAIL, R_ERR, R_LAT};
+use super::config::LAT_TAIL;
 use super::dispersion::{Dispersion, Events, PODS_FOR_BAD_LUCK, PodId};
+use super::likelihood::{Ratios, WORSE_ERRORS, WORSE_LATENCIES};
 use super::numbers::{add_to, sum};
 use super::placebo::{Placebo, Raises};
 
@@ -43,7 +44,7 @@ impl Stream {
     pub(super) fn learn(
         &mut self,
         events: &[(PodId, Events)],
-        ratios: Option<&[f64]>,
+        ratios: Option<&Ratios>,
         masses: (f64, f64),
     ) {
         self.pods = events.len();
@@ -122,9 +123,9 @@ impl Baseline {
             let events = |v: &Vec<f64>| Events { bad: v[column], all: v[0] };
             present.iter().map(|(id, v)| (*id, v.map(events).unwrap_or_default())).collect()
         };
-        self.errors.learn(&of(1), Some(R_ERR), self.masses);
+        self.errors.learn(&of(1), Some(&WORSE_ERRORS), self.masses);
         for (k, stream) in self.latencies.iter_mut().enumerate() {
-            stream.learn(&of(2 + k), tail[k].then_some(R_LAT), self.masses);
+            stream.learn(&of(2 + k), tail[k].then_some(&WORSE_LATENCIES), self.masses);
         }
     }
 

@@ -1,5 +1,7 @@
 //! From the tests to one number and one reason.
 
+use std::cell::LazyCell;
+
 use super::absolute::AbsoluteTest;
 use super::blocks::Block;
 use super::config::{ALPHA, ALPHA_TOL, ATTRIBUTION_E, TOL_ERR_ABS, TOL_LAT_RATIO, WATCH};
@@ -23,6 +25,11 @@ enum Tolerance {
     Attribution,
 }
 
+/// Evidence against the candidate counts only if it matters: what is no evidence needs no guard.
+fn guarded(log_e: f64, matters: impl FnOnce() -> bool) -> f64 {
+    if log_e > 0.0 && !matters() { 0.0 } else { log_e }
+}
+
 impl Evidence {
     /// The weighted evidence of each part; and the absolute limit that both arms break, if there is one.
     pub(super) fn parts(&mut self, base: &Baseline, tail: &[bool]) -> (Parts, Option<Part>) {
@@ -37,19 +44,19 @@ impl Evidence {
         let excused =
             absolute.iter().find(|(_, log_e, own)| breaks(*log_e, *own)).map(|found| found.0);
         let weighted = self.limits.weights.map(|part, weight| {
-            let (log_e, counts) = match part {
-                Part::ErrRel => (err_rel, self.errors_matter(base)),
-                Part::LatRel => (self.latency_evidence(base, tail, Tolerance::Policy), true),
+            let log_e = match part {
+                Part::ErrRel => guarded(err_rel, || self.errors_matter(base)),
+                Part::LatRel => self.latency_evidence(base, tail, Tolerance::Policy),
                 Part::ErrAbs | Part::LatAbs | Part::Disaster => absolute
                     .iter()
                     .find(|found| found.0 == part)
-                    .map_or((0.0, false), |(_, log_e, own)| (*log_e, *own)),
-                Part::Share => (self.share.log_e(), self.share.is_low(self.last_share)),
-                Part::Health => {
-                    (self.health.log_e(), self.limits.health.is_some_and(|n| self.health.is_bad(n)))
-                }
+                    .map_or(0.0, |(_, log_e, own)| guarded(*log_e, || *own)),
+                Part::Share => guarded(self.share.log_e(), || self.share.is_low(self.last_share)),
+                Part::Health => guarded(self.health.log_e(), || {
+                    self.limits.health.is_some_and(|n| self.health.is_bad(n))
+                }),
             };
-            (if counts { log_e } else { log_e.min(0.0) }) + weight.ln()
+            log_e + weight.ln()
         });
         (weighted, excused)
     }
@@ -75,14 +82,15 @@ impl Evidence {
             }
             Tolerance::Attribution => (1, self.limits.latency.map(|l| l.q), TOL_LAT_RATIO),
         };
-        let moved = q.is_some_and(|q| self.histograms.worst(q, &self.bounds).ratio() >= least);
+        let moved = LazyCell::new(|| {
+            q.is_some_and(|q| self.histograms.worst(q, &self.bounds).ratio() >= least)
+        });
         let used = tail.iter().filter(|t| **t).count().max(1) as f64;
         let mut values = vec![NO_LATENCY_EVIDENCE.ln()];
         for (k, test) in self.latencies.iter().enumerate().filter(|(k, _)| tail[*k]) {
             let raises = base.latencies[k].raises();
-            let beyond = moved && test.beyond[which].log_e(raises) >= (1.0 / ALPHA_TOL).ln();
-            let log_e = test.worse.log_e(raises);
-            values.push((if beyond { log_e } else { log_e.min(0.0) }) - used.ln());
+            let beyond = || test.beyond[which].log_e(raises) >= (1.0 / ALPHA_TOL).ln() && *moved;
+            values.push(guarded(test.worse.log_e(raises), beyond) - used.ln());
         }
         log_sum(&values)
     }
@@ -97,6 +105,10 @@ impl Evidence {
     ) -> (Part, f64, bool) {
         let raise = if test.part == Part::ErrAbs { base.errors.raises().a } else { 0.0 };
         let log_e = test.log_e() - raise;
+        // What says nothing needs no excuse.
+        if log_e <= 0.0 {
+            return (test.part, log_e, true);
+        }
         if self.last_share >= 1.0 {
             return (test.part, log_e, !self.shared_incident);
         }

@@ -1,15 +1,15 @@
 //! What the server says, and why it may say nothing.
 //!
 //! The client crate's own types are not used for answers: its `get()` reads an answer of any
-//! length, and it has no word for native histograms, whose samples have another key.
+//! length, and its native histograms do not read those of servers before version 3.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
+use super::native::Native;
 use super::{ANSWER_BYTES_MAX, CredentialsError, SERIES_MAX};
 use crate::analysis::Unknown;
 
@@ -43,7 +43,7 @@ pub enum QueryError {
         "{series} series in one answer, over {SERIES_MAX}: the selector takes in too much, or a label holds raw paths or user ids"
     )]
     TooManySeries { series: usize },
-    #[error("{0} is a native histogram: scrape its classic buckets as well")]
+    #[error("{0} is a native histogram where a number is needed")]
     NativeHistogram(String),
     #[error("{0}")]
     Shape(String),
@@ -105,23 +105,20 @@ pub struct Series {
     pub value: Option<Point>,
     #[serde(default)]
     pub values: Vec<Point>,
-    #[serde(default, rename = "histogram", alias = "histograms")]
-    native: Option<Ignored>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(from = "IgnoredAny")]
-struct Ignored;
-
-impl From<IgnoredAny> for Ignored {
-    fn from(_: IgnoredAny) -> Self {
-        Self
-    }
+    /// In place of `value`.
+    pub histogram: Option<NativePoint>,
+    /// In place of, or between, `values`.
+    #[serde(default)]
+    pub histograms: Vec<NativePoint>,
 }
 
 /// A moment in Unix seconds, and what was there: Prometheus writes numbers as text.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Point(pub f64, pub String);
+
+/// A moment in Unix seconds, and the histogram that was there.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct NativePoint(pub f64, pub Native);
 
 impl Point {
     /// Returns the value, which may be NaN or infinite; `None` if it is no number at all.
@@ -157,16 +154,18 @@ impl Data {
         if series.len() > SERIES_MAX {
             return Err(QueryError::TooManySeries { series: series.len() });
         }
-        match series.iter().find(|series| series.native.is_some()) {
-            Some(series) => Err(QueryError::NativeHistogram(series.name())),
-            None => Ok(self),
-        }
+        Ok(self)
     }
 }
 
 impl Series {
-    fn name(&self) -> String {
-        self.metric.get("__name__").cloned().unwrap_or_else(|| "the answer".to_owned())
+    /// Returns what kind of answer a native histogram is where a number was asked for.
+    pub(super) fn no_number(&self) -> QueryError {
+        if self.histogram.is_none() && self.histograms.is_empty() {
+            return QueryError::Shape("a series has no value".to_owned());
+        }
+        let name = self.metric.get("__name__").cloned();
+        QueryError::NativeHistogram(name.unwrap_or_else(|| "the answer".to_owned()))
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::answer::{Data, Point, QueryError, Series};
+use super::answer::{Data, NativePoint, Point, QueryError, Series};
 use super::expression::{Arm, Arms};
+use super::native::Resets;
 use super::source::Source;
 use super::table::{Table, bound_ms};
 use super::{SCRAPE_INTERVAL_MAX, STALE};
@@ -60,6 +61,14 @@ impl Unfit {
     }
 }
 
+/// What was heard of each instance of a baseline so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard {
+    /// When its newest sample was taken, in the server's Unix seconds.
+    newest: BTreeMap<String, f64>,
+    resets: Resets,
+}
+
 impl Source {
     /// Returns the bounds, rising, in milliseconds, that every series of the histogram has.
     ///
@@ -68,6 +77,16 @@ impl Source {
     /// # Errors
     /// See [`Unfit`].
     pub async fn bounds(&self, arms: &Arms, limits_ms: &[f64]) -> Result<Vec<f64>, Unfit> {
+        self.bounds_at(arms, limits_ms, None).await
+    }
+
+    /// The same at a moment in Unix seconds; `None`: now.
+    pub(super) async fn bounds_at(
+        &self,
+        arms: &Arms,
+        limits_ms: &[f64],
+        at: Option<i64>,
+    ) -> Result<Vec<f64>, Unfit> {
         let preset = self.preset;
         let Some(histogram) = preset.histogram else {
             return Err(Unfit::NoHistogram { preset: preset.name });
@@ -78,7 +97,7 @@ impl Source {
         };
         let none = || Unfit::NoSeries { of: histogram.bucket.to_owned() };
         let expression = of(Arm::Baseline).or_else(|| of(Arm::Candidate)).ok_or_else(none)?;
-        let Data::Vector(series) = self.ask(&expression).await? else { return Err(none()) };
+        let Data::Vector(series) = self.ask_at(&expression, at).await? else { return Err(none()) };
         let mut counts: BTreeMap<u64, f64> = BTreeMap::new();
         for one in &series {
             let le = one.metric.get("le").map(String::as_str);
@@ -93,7 +112,31 @@ impl Source {
         let common = counts.iter().filter(|(_, count)| **count == most);
         let bounds = common.map(|(bits, _)| f64::from_bits(*bits));
         let bounds: Vec<f64> = bounds.filter(|bound| bound.is_finite() && *bound > 0.0).collect();
-        if bounds.is_empty() { Err(none()) } else { Ok(thinned(&bounds, limits_ms)) }
+        if bounds.is_empty() {
+            return self.native_bounds(arms, limits_ms, at).await?.ok_or_else(none);
+        }
+        Ok(thinned(&bounds, limits_ms))
+    }
+
+    /// The bounds of a native histogram, where there is one.
+    async fn native_bounds(
+        &self,
+        arms: &Arms,
+        limits_ms: &[f64],
+        at: Option<i64>,
+    ) -> Result<Option<Vec<f64>>, Unfit> {
+        let matchers = arms
+            .matchers(Arm::Baseline, &self.instance)
+            .or_else(|| arms.matchers(Arm::Candidate, &self.instance));
+        let (Some(histogram), Some(matchers)) = (self.preset.histogram, matchers) else {
+            return Ok(None);
+        };
+        let expression = format!("sum({}{{{}}})", histogram.native(), self.narrowed(&matchers));
+        let Data::Vector(series) = self.ask_at(&expression, at).await? else { return Ok(None) };
+        let native = series.first().and_then(|one| one.histogram.as_ref());
+        let bounds =
+            native.and_then(|NativePoint(_, native)| native.bounds(histogram.unit, limits_ms));
+        Ok(bounds.map(|bounds| thinned(&bounds, limits_ms)))
     }
 
     /// Returns the source's scrape interval: the median spacing of the samples of the last five minutes.
@@ -101,12 +144,17 @@ impl Source {
     /// # Errors
     /// See [`Unfit`].
     pub async fn interval(&self, arms: &Arms) -> Result<Duration, Unfit> {
+        let now = self.now().await?;
+        self.interval_at(arms, now).await
+    }
+
+    /// The same of the five minutes before a moment in Unix seconds.
+    pub(super) async fn interval_at(&self, arms: &Arms, now: i64) -> Result<Duration, Unfit> {
         let requests = self.preset.requests;
         let none = || Unfit::NoSeries { of: requests.to_owned() };
         let matchers = arms.matchers(Arm::Baseline, &self.instance).ok_or_else(none)?;
         let (by, matchers) = (self.by(), self.narrowed(&matchers));
         let expression = format!("max by ({by}) (timestamp({requests}{{{matchers}}}))");
-        let now = self.now().await?;
         let range = (now - MEASURED_S, now);
         let Data::Matrix(series) = self.ask_range(&expression, range, MEASURED_STEP).await? else {
             return Err(none());
@@ -141,21 +189,21 @@ impl Source {
     ) -> Result<Vec<Look>, Unfit> {
         let now = self.now().await?;
         let length = length.min(HISTORY_MAX).as_secs().cast_signed();
-        let mut looks =
-            self.past(arms, bounds_ms, (now - length, now), step, &mut BTreeMap::new()).await?;
+        let mut heard = Heard::default();
+        let mut looks = self.past(arms, bounds_ms, (now - length, now), step, &mut heard).await?;
         looks.iter_mut().for_each(|look| look.at_s -= now as f64);
         Ok(looks)
     }
 
     /// Returns the baseline's looks from one moment to another, both in the server's Unix seconds, as is
-    /// their `at_s`. `seen` is when the newest sample of each instance was taken, across calls.
+    /// their `at_s`. `heard` goes on across calls.
     pub(super) async fn past(
         &self,
         arms: &Arms,
         bounds_ms: &[f64],
         (mut start, until): (i64, i64),
         step: Duration,
-        seen: &mut BTreeMap<String, f64>,
+        heard: &mut Heard,
     ) -> Result<Vec<Look>, Unfit> {
         let Some(expression) = self.expression(arms, &[Arm::Baseline]) else {
             return Ok(Vec::new());
@@ -167,7 +215,7 @@ impl Source {
             let end = (start + piece).min(until);
             let data = self.ask_range(&expression, (start, end), step).await?;
             for table in self.tables(arms, &data) {
-                looks.extend(self.past_look(&table, bounds_ms, seen));
+                looks.extend(self.past_look(&table, bounds_ms, heard));
             }
             start += piece + step.as_secs().cast_signed();
         }
@@ -185,16 +233,19 @@ impl Source {
                 table.at = point.0;
                 let _ = table.put(self, arms, one, value);
             }
+            for NativePoint(at, native) in &one.histograms {
+                let table = tables.entry(at.round() as i64).or_default();
+                table.at = *at;
+                let _ = table.put_native(self, one, native);
+            }
+        }
+        for table in tables.values_mut() {
+            let _ = table.settle(arms);
         }
         tables.into_values().collect()
     }
 
-    fn past_look(
-        &self,
-        table: &Table,
-        bounds_ms: &[f64],
-        seen: &mut BTreeMap<String, f64>,
-    ) -> Option<Look> {
+    fn past_look(&self, table: &Table, bounds_ms: &[f64], heard: &mut Heard) -> Option<Look> {
         let mut look = Look::of_the_past(table.at);
         for ((_, name), row) in table.rows.iter().filter(|(_, row)| row.has_served()) {
             let Some(heard_at) = row.heard_at().filter(|at| table.at - at <= STALE.as_secs_f64())
@@ -202,10 +253,11 @@ impl Source {
                 continue;
             };
             look.expected.baseline += 1;
-            let is_new = seen.get(name).is_none_or(|last| heard_at > *last);
-            let counters = row.counters(self.preset, name, bounds_ms);
+            let is_new = heard.newest.get(name).is_none_or(|last| heard_at > *last);
+            let fine = row.check(&mut heard.resets, (Arm::Baseline, name));
+            let counters = fine.and_then(|()| row.counters(self.preset, name, bounds_ms));
             if is_new && let Ok(counters) = counters {
-                seen.insert(name.clone(), heard_at);
+                heard.newest.insert(name.clone(), heard_at);
                 look.baseline.insert(name.clone(), counters);
             }
         }
@@ -213,7 +265,10 @@ impl Source {
     }
 
     /// Returns the server's time in whole Unix seconds.
-    pub(super) async fn now(&self) -> Result<i64, QueryError> {
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn now(&self) -> Result<i64, QueryError> {
         match self.ask("time()").await? {
             Data::Scalar(point) => Ok(point.0 as i64),
             Data::Vector(_) | Data::Matrix(_) | Data::String(_) => {

@@ -8,7 +8,8 @@
 //! or …
 //! ```
 //!
-//! `or` drops what has the same labels as something before it, which the mark rules out.
+//! `or` drops what has the same labels as something before it, which the mark rules out. Native histograms
+//! alone have no mark; what is dropped of them is noticed when they are put to the instances that they are of.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -47,9 +48,13 @@ pub(super) enum Part {
     Untold,
     /// Requests within each bound `le`.
     Within,
+    /// All of them, as a native histogram: the only part without a mark.
+    Native,
     /// When the instance was last scraped with success. Where that is new and there are no requests, there are
     /// none: a client library exposes no counter before the first one.
     ScrapedAt,
+    /// Whether the instance is known to the server at all. Only the past asks: live, the platform knows.
+    Known,
 }
 
 impl Arm {
@@ -65,14 +70,33 @@ impl Arm {
 }
 
 impl Part {
-    const ALL: [Self; 6] = [
+    /// What a look asks for.
+    pub(super) const LIVE: &[Self] = &[
         Self::Requests,
         Self::Errors,
         Self::SampledAt,
         Self::Untold,
         Self::Within,
+        Self::Native,
         Self::ScrapedAt,
     ];
+
+    /// What the past is asked for.
+    pub(super) const ALL: &[Self] = &[
+        Self::Requests,
+        Self::Errors,
+        Self::SampledAt,
+        Self::Untold,
+        Self::Within,
+        Self::Native,
+        Self::ScrapedAt,
+        Self::Known,
+    ];
+
+    /// Whether it bears a mark. `label_replace` makes numbers of native histograms in servers before version 3.
+    pub(super) fn is_marked(self) -> bool {
+        self != Self::Native
+    }
 
     const fn word(self) -> &'static str {
         match self {
@@ -81,7 +105,9 @@ impl Part {
             Self::SampledAt => "sampled_at",
             Self::Untold => "untold",
             Self::Within => "within",
+            Self::Native => "native",
             Self::ScrapedAt => "scraped_at",
+            Self::Known => "known",
         }
     }
 }
@@ -91,7 +117,7 @@ pub(super) fn unmark(mark: &str) -> Option<(Arm, Part)> {
     let (arm, part) = mark.split_once(' ')?;
     Some((
         Arm::BOTH.into_iter().find(|known| known.word() == arm)?,
-        Part::ALL.into_iter().find(|known| known.word() == part)?,
+        Part::ALL.iter().copied().find(|known| known.word() == part)?,
     ))
 }
 
@@ -133,15 +159,28 @@ impl Source {
     /// Returns the one query of a look; `None` if there is no arm to ask for.
     #[must_use]
     pub fn expression(&self, arms: &Arms, which: &[Arm]) -> Option<String> {
+        self.expression_of(arms, which, Part::LIVE)
+    }
+
+    /// The same, of these parts.
+    pub(super) fn expression_of(
+        &self,
+        arms: &Arms,
+        which: &[Arm],
+        parts: &[Part],
+    ) -> Option<String> {
         let mut all = String::new();
         for arm in which {
             let Some(matchers) = arms.matchers(*arm, &self.instance) else { continue };
-            for part in Part::ALL {
-                let Some(value) = self.part(part, &matchers) else { continue };
+            for part in parts {
+                let Some(value) = self.part(*part, &matchers) else { continue };
                 let or = if all.is_empty() { "" } else { " or " };
                 let mark = quoted(&format!("{} {}", arm.word(), part.word()));
                 // Writing to a string can't fail.
-                let _ = write!(all, r#"{or}label_replace({value}, "{PART}", {mark}, "", "")"#);
+                let _ = match part.is_marked() {
+                    true => write!(all, r#"{or}label_replace({value}, "{PART}", {mark}, "", "")"#),
+                    false => write!(all, "{or}{value}"),
+                };
             }
         }
         (!all.is_empty()).then_some(all)
@@ -185,11 +224,21 @@ impl Source {
                 let bucket = self.preset.histogram?.bucket;
                 format!("sum by ({by}, le) ({bucket}{{{matchers}}})")
             }
+            Part::Native => match self.preset.kept_by {
+                KeptBy::Instance => {
+                    format!("sum by ({by}) ({}{{{matchers}}})", self.preset.histogram?.native())
+                }
+                KeptBy::Proxy => return None,
+            },
             Part::ScrapedAt => match self.preset.kept_by {
                 KeptBy::Instance => {
                     format!("max by ({by}) (timestamp(up{{{scraped}}}) and up{{{scraped}}} == 1)")
                 }
                 // That a proxy is up says nothing of what is behind it.
+                KeptBy::Proxy => return None,
+            },
+            Part::Known => match self.preset.kept_by {
+                KeptBy::Instance => format!("count by ({by}) (up{{{scraped}}})"),
                 KeptBy::Proxy => return None,
             },
         })

@@ -16,11 +16,14 @@
 //! | [`source`] | one question, one bounded answer |
 //! | [`answer`] | what the server says, and why it may say nothing |
 //! | [`expression`] | what is asked, in PromQL |
+//! | [`native`] | native histograms |
 //! | `table` | series to counters of instances |
 //! | [`reader`] | looks: fresh samples, one question at a time, a dead source costs one question |
 //! | [`before`] | before the promotion: bounds, the scrape interval, hours of history |
 //! | [`fitness`] | can this source be judged with? What a plan needs to know of it |
 //! | `preroll` | the history that a judge is taught before its first look |
+//! | [`revisions`] | who was whose in the past, and since when |
+//! | [`past`] | a past deployment as a recording |
 //! | [`evidence`] | the platform's own evidence with these counters in it |
 
 use std::time::Duration;
@@ -33,6 +36,8 @@ pub mod answer;
 
 pub mod expression;
 
+pub mod native;
+
 mod table;
 
 pub mod reader;
@@ -42,6 +47,9 @@ pub mod before;
 pub mod fitness;
 
 mod preroll;
+pub mod revisions;
+
+pub mod past;
 
 pub mod evidence;
 

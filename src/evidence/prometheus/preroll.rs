@@ -3,14 +3,13 @@
 //! Hours are read in the background, once; before the first look only the time since is asked for.
 //! What can't be read is not there: a judge without history is slower, not wrong.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::PATIENCE;
-use super::before::{HISTORY, Unfit};
+use super::before::{HISTORY, Heard, Unfit};
 use super::expression::Arms;
 use super::source::Source;
 use crate::analysis::Look;
@@ -32,7 +31,7 @@ pub(super) struct Preroll {
 #[derive(Clone, Debug)]
 struct Read {
     looks: Vec<Look>,
-    seen: BTreeMap<String, f64>,
+    heard: Heard,
     until: i64,
     at: Instant,
 }
@@ -82,9 +81,9 @@ impl Preroll {
         let now = source.now().await?;
         let steps = (now - read.until - 1).max(0) / self.step.as_secs().cast_signed().max(1);
         let start = now - steps * self.step.as_secs().cast_signed();
-        let mut seen = read.seen.clone();
+        let mut heard = read.heard.clone();
         let range = (start.max(read.until + 1), now);
-        let looks = source.past(arms, &self.bounds_ms, range, self.step, &mut seen).await?;
+        let looks = source.past(arms, &self.bounds_ms, range, self.step, &mut heard).await?;
         Ok((looks, now as f64))
     }
 }
@@ -96,8 +95,8 @@ async fn read(
     step: Duration,
 ) -> Result<Read, Unfit> {
     let (until, at) = (source.now().await?, Instant::now());
-    let mut seen = BTreeMap::new();
+    let mut heard = Heard::default();
     let range = (until - HISTORY.as_secs().cast_signed(), until);
-    let looks = source.past(arms, bounds_ms, range, step, &mut seen).await?;
-    Ok(Read { looks, seen, until, at })
+    let looks = source.past(arms, bounds_ms, range, step, &mut heard).await?;
+    Ok(Read { looks, heard, until, at })
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::answer::{Data, Point, QueryError};
 use super::expression::{Arm, Arms};
+use super::native::Resets;
 use super::source::Source;
 use super::table::{Row, Table};
 use super::{PATIENCE, STALE};
@@ -34,6 +35,7 @@ pub struct Reader {
     settings: Settings,
     /// Per instance: when its newest sample that stood in a look was taken, in the server's Unix seconds.
     seen: BTreeMap<(Arm, String), f64>,
+    resets: Resets,
     /// Of a candidate behind a proxy: what its route had counted before this promotion.
     before: BTreeMap<String, Vec<f64>>,
     /// When a candidate was first asked for.
@@ -100,6 +102,7 @@ impl Reader {
             source,
             settings,
             seen: BTreeMap::new(),
+            resets: Resets::default(),
             before: BTreeMap::new(),
             candidate_asked: None,
             asked: JoinSet::new(),
@@ -200,6 +203,7 @@ impl Reader {
         if arm == Arm::Candidate && self.is_of_another(age_s) {
             return Ok(None);
         }
+        row.check(&mut self.resets, (arm, name))?;
         let counters = row.counters(self.source.preset, name, &self.settings.bounds_ms)?;
         let last = self.seen.entry((arm, name.to_owned())).or_insert(f64::NEG_INFINITY);
         if heard_at <= *last {
@@ -303,6 +307,7 @@ fn gauge(name: &str, data: &Data) -> Answer {
         Data::Scalar(point) => Some(point),
         Data::Vector(series) => match series.as_slice() {
             [] => return Answer::Unknown(Unknown::NoData { arm: of }),
+            [one] if one.value.is_none() => return Answer::Unknown(one.no_number().into()),
             [one] => one.value.as_ref(),
             several => {
                 return Answer::Unknown(Unknown::SeveralSeries { of, series: several.len() });

@@ -192,7 +192,18 @@ impl Source {
     /// # Errors
     /// See [`QueryError`].
     pub async fn ask(&self, expression: &str) -> Result<Data, QueryError> {
+        self.ask_at(expression, None).await
+    }
+
+    /// Asks for the value of an expression at a moment in whole Unix seconds; `None`: now.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn ask_at(&self, expression: &str, at: Option<i64>) -> Result<Data, QueryError> {
         let mut question = self.client.query(expression).timeout(self.timeout_ms());
+        if let Some(at) = at {
+            question = question.at(at);
+        }
         if let Some(header) = self.login.header()? {
             question = question.header(AUTHORIZATION, header);
         }

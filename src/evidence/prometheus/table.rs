@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::answer::{Data, QueryError, Series};
+use super::answer::{Data, NativePoint, QueryError, Series};
 use super::expression::{Arm, Arms, PART, Part, unmark};
+use super::native::{Native, Resets};
 use super::source::Source;
 use crate::analysis::{Counters, Unknown};
 use crate::evidence::presets::{KeptBy, Preset, TARGET};
@@ -18,6 +19,8 @@ pub(super) struct Table {
     pub at: f64,
     /// By arm and what the platform calls the instance.
     pub rows: BTreeMap<(Arm, String), Row>,
+    /// By the instance label: whose they are the rows tell, when all are there.
+    natives: BTreeMap<String, Native>,
 }
 
 /// One instance. What is not there was not in the answer.
@@ -28,8 +31,10 @@ pub(super) struct Row {
     sampled_at: Option<f64>,
     scraped_at: Option<f64>,
     untold: bool,
+    known: bool,
     /// Requests within each bound in milliseconds, rising.
     within: Vec<(f64, f64)>,
+    native: Option<Native>,
 }
 
 impl Table {
@@ -41,11 +46,17 @@ impl Table {
         let Data::Vector(series) = data else { return Err(shape("the answer is no vector")) };
         let mut table = Self::default();
         for one in series {
-            let point = one.value.as_ref().ok_or_else(|| shape("a series has no value"))?;
+            if let Some(NativePoint(at, native)) = &one.histogram {
+                table.at = table.at.max(*at);
+                table.put_native(source, one, native)?;
+                continue;
+            }
+            let point = one.value.as_ref().ok_or_else(|| Unknown::from(one.no_number()))?;
             table.at = table.at.max(point.0);
             let value = point.number().ok_or_else(|| shape("a value is no number"))?;
             table.put(source, arms, one, value)?;
         }
+        table.settle(arms)?;
         Ok(table)
     }
 
@@ -57,6 +68,63 @@ impl Table {
         series: &Series,
         value: f64,
     ) -> Result<(), Unknown> {
+        if is_native(source, series) {
+            // A summary has the same name. It tells nothing here.
+            return Ok(());
+        }
+        let (row, name, part) = self.place(source, arms, series)?;
+        let le = series.metric.get("le").map(String::as_str);
+        match row.put(source.preset, part, le, value)? {
+            Put::New => Ok(()),
+            Put::Again => Err(Unknown::SeveralSeries {
+                of: format!("{} of {name}", part_of(source.preset, part)),
+                series: 2,
+            }),
+        }
+    }
+
+    /// Takes one native histogram in.
+    pub(super) fn put_native(
+        &mut self,
+        source: &Source,
+        series: &Series,
+        native: &Native,
+    ) -> Result<(), Unknown> {
+        let instance = series.metric.get(&source.instance);
+        let Some(instance) = instance.filter(|_| is_native(source, series)) else {
+            return Err(series.no_number().into());
+        };
+        self.natives.insert(instance.clone(), native.clone());
+        Ok(())
+    }
+
+    /// Puts native histograms to the instances that they are of, when everything is in.
+    pub(super) fn settle(&mut self, arms: &Arms) -> Result<(), Unknown> {
+        for (instance, native) in std::mem::take(&mut self.natives) {
+            let mut own = None;
+            for arm in Arm::BOTH {
+                let Some(name) = arms.name(arm, &instance) else { continue };
+                let key = (arm, name.to_owned());
+                if self.rows.contains_key(&key) && own.replace(key).is_some() {
+                    return Err(shape(&format!(
+                        "{instance} is of both revisions, and its native histogram does not tell of which"
+                    )));
+                }
+            }
+            if let Some(row) = own.and_then(|key| self.rows.get_mut(&key)) {
+                row.native = Some(native);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds whose a series is, and what it tells.
+    fn place(
+        &mut self,
+        source: &Source,
+        arms: &Arms,
+        series: &Series,
+    ) -> Result<(&mut Row, String, Part), Unknown> {
         let mark = series.metric.get(PART).and_then(|mark| unmark(mark));
         let (arm, part) = mark.ok_or_else(|| shape("it has series that were not asked for"))?;
         let Some(instance) = series.metric.get(&source.instance) else {
@@ -71,15 +139,13 @@ impl Table {
             (KeptBy::Proxy, None) | (KeptBy::Instance, _) => name.to_owned(),
         };
         let row = self.rows.entry((arm, name.clone())).or_default();
-        let le = series.metric.get("le").map(String::as_str);
-        match row.put(source.preset, part, le, value)? {
-            Put::New => Ok(()),
-            Put::Again => Err(Unknown::SeveralSeries {
-                of: format!("{} of {name}", part_of(source.preset, part)),
-                series: 2,
-            }),
-        }
+        Ok((row, name, part))
     }
+}
+
+/// Whether a series has the instance for its only label: so the part without a mark has.
+fn is_native(source: &Source, series: &Series) -> bool {
+    series.metric.keys().eq([&source.instance])
 }
 
 /// Whether a value had a place that was free.
@@ -105,7 +171,13 @@ impl Row {
                 self.untold = true;
                 return Ok(Put::New);
             }
+            Part::Known => {
+                self.known = true;
+                return Ok(Put::New);
+            }
             Part::Within => return self.put_bucket(preset, le, value),
+            // It has no mark, so no number has its name.
+            Part::Native => return Ok(Put::New),
         };
         Ok(if place.replace(value).is_none() { Put::New } else { Put::Again })
     }
@@ -139,6 +211,29 @@ impl Row {
         self.requests.is_some()
     }
 
+    /// The native histogram that its response times are read from, where there is no classic one.
+    pub(super) fn native(&self) -> Option<&Native> {
+        self.native.as_ref().filter(|_| self.within.is_empty())
+    }
+
+    /// Notices a histogram that began anew alone.
+    pub(super) fn check(&self, resets: &mut Resets, of: (Arm, &str)) -> Result<(), Unknown> {
+        match (self.native(), self.requests) {
+            (Some(native), Some(requests)) => resets.check(of, requests, native),
+            (_, None) | (None, Some(_)) => Ok(()),
+        }
+    }
+
+    /// Whether the server means to scrape it, be it in vain.
+    pub(super) const fn is_known(&self) -> bool {
+        self.known
+    }
+
+    /// Whether it has requests without a status: they would never fail.
+    pub(super) const fn is_untold(&self) -> bool {
+        self.untold
+    }
+
     /// Returns `requests, errors, slower than bound 1, …`.
     ///
     /// # Errors
@@ -170,14 +265,23 @@ impl Row {
         let mut row = vec![requests, errors];
         let bucket = preset.histogram.map_or("", |histogram| histogram.bucket);
         for bound in bounds_ms {
-            let slower = if requests > 0.0 { self.slower(bucket, name, *bound)? } else { 0.0 };
+            let slower = if requests > 0.0 { self.slower(preset, name, *bound)? } else { 0.0 };
             row.push(count(slower, bucket)?);
         }
         Ok(Counters(row))
     }
 
-    fn slower(&self, bucket: &str, name: &str, bound_ms: f64) -> Result<f64, Unknown> {
+    fn slower(&self, preset: &Preset, name: &str, bound_ms: f64) -> Result<f64, Unknown> {
+        let bucket = preset.histogram.map_or("", |histogram| histogram.bucket);
         let Some((last, all)) = self.within.last() else {
+            if let (Some(native), Some(histogram)) = (&self.native, preset.histogram) {
+                let of = histogram.native();
+                return native.slower(histogram.unit, bound_ms).ok_or_else(|| {
+                    shape(&format!(
+                        "{of} of {name} has coarser buckets than before: none ends at {bound_ms} ms"
+                    ))
+                });
+            }
             return Err(Unknown::NoData { arm: format!("{name}: no series of {bucket}") });
         };
         let near = |(known, _): &&(f64, f64)| (known - bound_ms).abs() <= BOUND_TOLERANCE_MS;
@@ -206,11 +310,11 @@ pub(super) fn bound_ms(preset: &Preset, le: Option<&str>) -> Result<f64, Unknown
 const fn part_of(preset: &Preset, part: Part) -> &'static str {
     match part {
         Part::Requests | Part::Errors | Part::SampledAt | Part::Untold => preset.requests,
-        Part::Within => match preset.histogram {
+        Part::Within | Part::Native => match preset.histogram {
             Some(histogram) => histogram.bucket,
             None => preset.requests,
         },
-        Part::ScrapedAt => "up",
+        Part::ScrapedAt | Part::Known => "up",
     }
 }
 

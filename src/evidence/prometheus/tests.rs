@@ -34,7 +34,7 @@ fn one_query_asks_for_everything() {
     or label_replace(sum by (instance) (http_requests_total{instance=~"10\\.0\\.0\\.1:80|a\\\"b",status=~"5.."}), "gate", "baseline errors", "", "")
     or label_replace(max by (instance) (timestamp(http_requests_total{instance=~"10\\.0\\.0\\.1:80|a\\\"b"})), "gate", "baseline sampled_at", "", "")
     or label_replace(count by (instance) (http_requests_total{instance=~"10\\.0\\.0\\.1:80|a\\\"b",status=""}), "gate", "baseline untold", "", "")
-    or label_replace(sum by (instance, le) (http_request_duration_highr_seconds_bucket{instance=~"10\\.0\\.0\\.1:80|a\\\"b"}), "gate", "baseline within", "", "")
+    or label_replace(sum by (instance, le) (http_request_duration_highr_seconds_bucket{instance=~"10\\.0\\.0\\.1:80|a\\\"b"}), "gate", "baseline within", "", "") or sum by (instance) (http_request_duration_highr_seconds{instance=~"10\\.0\\.0\\.1:80|a\\\"b"})
     or label_replace(max by (instance) (timestamp(up{instance=~"10\\.0\\.0\\.1:80|a\\\"b"}) and up{instance=~"10\\.0\\.0\\.1:80|a\\\"b"} == 1), "gate", "baseline scraped_at", "", "")
     "#);
     assert_eq!(source("plain").expression(&instances(&[], &[]), &Arm::BOTH), None);

@@ -6,7 +6,7 @@ use statrs::function::factorial::ln_binomial;
 use super::super::config::{CAP_B, PHI_SECONDS, R_ARM_B, R_ERR, R_LAT};
 use super::super::dispersion::{Dispersion, Events};
 use super::super::latency::{Histograms, tolerance_ratios};
-use super::super::likelihood::{Seen, two_samples};
+use super::super::likelihood::{Ratios, Seen, two_samples};
 use super::super::mixture::Mixture;
 use super::super::normal;
 use super::dice::Dice;
@@ -48,6 +48,25 @@ fn a_bet_on_a_harmless_release_gains_nothing() {
         for ratios in [R_ERR, R_LAT] {
             for mean in means(&law, |x| two_samples(&window(n, m, s, x), ratios, 1.0)) {
                 assert!(mean <= 1.0 + 1e-9, "{n} {m} {s}: {mean}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bad_events_of_nobody_say_nothing_unheard_of() {
+    let seen = Seen { bad: 1.0, ..Seen::default() };
+    assert!(two_samples(&seen, R_ERR, 1.0).iter().all(|l| l.is_finite()));
+}
+
+#[test]
+fn ratios_with_their_logarithms_say_the_same_bit_for_bit() {
+    for (n, m, s) in WINDOWS.into_iter().chain([(0, 0, 0), (5, 95, 0), (0, 7, 3)]) {
+        for x in [0, s / 3, s.min(n)] {
+            let seen = window(n, m, s, x as f64);
+            for ratios in [R_ERR, R_LAT] {
+                let llr: Vec<f64> = Ratios::new(ratios).llr(seen).collect();
+                assert_eq!(llr, two_samples(&seen, ratios, 1.0), "{seen:?}");
             }
         }
     }
@@ -195,7 +214,7 @@ fn quantiles_of_lognormal_latencies_are_exact_and_tolerances_nearly() {
     let truth = 115.0 * (0.5 * normal::quantile(0.95)).exp();
     assert!((p95 / truth - 1.0).abs() < 0.002, "{p95} {truth}");
     assert!((histograms.worst(0.95, &BOUNDS).ratio() - 1.0).abs() < 1e-12);
-    let ratio = tolerance_ratios(N, &exceed, &BOUNDS, [1.1, 1.3])[2][0];
+    let ratio = tolerance_ratios(N, &exceed, &BOUNDS, [1.1, 1.3])(2)[0];
     let truth = slower(250.0 / 1.1) / slower(250.0);
     assert!((ratio / truth - 1.0).abs() < 0.02, "{ratio} {truth}");
 }
