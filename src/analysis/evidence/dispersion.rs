@@ -112,7 +112,8 @@ impl Scale {
     fn update(&mut self, events: &[(PodId, Events)]) {
         if self.age == 0 {
             // A pod joins at the start of a cell, never inside: half a cell would look like a lull.
-            self.open = events.iter().map(|(pod, _)| (*pod, Events::default())).collect();
+            self.open.clear();
+            self.open.extend(events.iter().map(|(pod, _)| (*pod, Events::default())));
             self.open.sort_by_key(|(pod, _)| *pod);
         }
         for (pod, new) in events {
@@ -127,8 +128,7 @@ impl Scale {
     }
 
     fn close(&mut self) {
-        let cells: Vec<Events> =
-            std::mem::take(&mut self.open).into_iter().map(|(_, cell)| cell).collect();
+        let cells: Vec<Events> = self.open.drain(..).map(|(_, cell)| cell).collect();
         self.between_pods.add(&cells);
         let now = Events::total(cells.iter());
         if let Some(before) = self.previous.replace(now) {
