@@ -19,14 +19,13 @@
 //! | shell | [`clock`] | the only place that asks what time it is |
 //! | shell | [`durable`] | files that survive a crash, a full disk, a second process |
 //! | shell | [`evidence`] | counters and probes |
-//! | shell | [`platform`] | where target and traffic live: local, simulated |
+//! | shell | [`platform`] | where target and traffic live: local, kubernetes, simulated |
 //! | shell | [`notify`] | telling people; never changes a decision |
 //! | shell | [`history`] | append-only record of observations and decisions |
 //! | pure | [`report`] | a promotion's records as JSON, JUnit, Markdown and HTML |
 //! | shell | [`engine`] | observe, step, record, act, wait: the one loop |
 //! | shell | [`simulate`] | what a policy would do: the judge, and the loop, on simulated traffic |
 //! | face | [`host`] | the local platform's long-lived process, and how to talk to it |
-//! | face | [`cluster`] | promotions of a Deployment, driven by whoever runs the command |
 //! | face | [`cluster`] | a cluster's promotions: their record, who runs them, what people ask for |
 //! | face | [`load`] | bounded load on a local application |
 //! | face | [`example_app`] | a small service that can misbehave on purpose |

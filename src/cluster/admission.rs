@@ -59,6 +59,7 @@ pub(super) async fn admit(
         release,
         retry: promote.retry.clone(),
         gitops_ok: promote.gitops_ok,
+        at_once: false,
     };
     resolve(access, seen, ask, ledger).await
 }
@@ -85,7 +86,7 @@ pub(super) async fn admit_back(
         policy = policy.at_once();
         source = "rollback --now".into();
     }
-    let ask = Asked { policy, source, release, retry: None, gitops_ok: false };
+    let ask = Asked { policy, source, release, retry: None, gitops_ok: now, at_once: now };
     resolve(access, seen, ask, ledger).await
 }
 
@@ -139,6 +140,8 @@ struct Asked {
     release: Value,
     retry: Option<String>,
     gitops_ok: bool,
+    /// A person has decided: nothing is measured, so that nothing can be in the way.
+    at_once: bool,
 }
 
 async fn resolve(
@@ -147,7 +150,7 @@ async fn resolve(
     asked: Asked,
     ledger: Option<&Ledger>,
 ) -> Result<Admitted, Stopped> {
-    let Asked { policy, source, release, retry, gitops_ok } = asked;
+    let Asked { policy, source, release, retry, gitops_ok, at_once } = asked;
     let target = target_of(&seen);
     let stable = template_of(target);
     let name = target.metadata.name.as_deref().unwrap_or_default();
@@ -177,7 +180,9 @@ async fn resolve(
     if let Some(finding) = found.into_iter().find(|finding| finding.level == Level::Refuse) {
         return Err(Stopped::refused(finding.what, finding.remedy));
     }
-    measure(access, &seen, &mut plan).await?;
+    if !at_once {
+        measure(access, &seen, &mut plan).await?;
+    }
     let selector = selector(target);
     Ok(Admitted { plan, router, stable, release, selector })
 }

@@ -42,3 +42,6 @@ mod drive;
 pub mod requests;
 
 pub use requests::Cluster;
+
+#[cfg(test)]
+mod tests;

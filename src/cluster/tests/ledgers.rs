@@ -28,6 +28,7 @@ fn ledger_of(plan: Plan) -> Ledger {
             waiting: None,
             newest: None,
             outcome: None,
+            taught: true,
         },
         templates: templates(),
         heartbeat: started,
