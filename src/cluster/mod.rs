@@ -9,6 +9,7 @@
 //! | [`begin`](mod@begin) | one promotion at a time: begin, or go on with one whose gate is gone |
 //! | [`read`](mod@read) | what anybody may read, and ask for |
 //! | [`diary`] | the engine's history in the record, with few writes |
+//! | `running` | requests that begin a promotion, or go on with one |
 //! | [`requests`] | the host's requests, done in a cluster |
 
 pub mod ledger;
@@ -38,6 +39,8 @@ mod listening;
 mod told;
 
 mod drive;
+
+mod running;
 
 pub mod requests;
 

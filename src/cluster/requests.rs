@@ -4,19 +4,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
-use super::admission::{self, Admitted};
-use super::begin::{self, Came, Held, New};
-use super::drive::Drive;
-use super::ledger::{Ledger, Templates};
+use super::admission;
+use super::ledger::Ledger;
 use super::listening::Wish;
-use super::owner::Owner;
 use super::{read, survey};
 use crate::clock::{Clock as _, SystemClock};
 use crate::history::AskedFor;
-use crate::host::protocol::{Answer, Promote, Request};
+use crate::host::protocol::{Answer, Request};
 use crate::platform::PlatformError;
 use crate::platform::kubernetes::snapshot::Rollout;
 use crate::platform::kubernetes::{Access, Where, template};
@@ -34,7 +30,7 @@ pub struct Cluster {
     place: Where,
     name: String,
     /// A promotion whose owner is silent is taken over.
-    take_over: bool,
+    pub(super) take_over: bool,
     /// Where the promotion that runs in this process hears of wishes.
     running: Arc<Mutex<Option<mpsc::Sender<Wish>>>>,
 }
@@ -145,91 +141,8 @@ impl Cluster {
         }
     }
 
-    async fn promote(
-        &self,
-        access: Access,
-        promote: Promote,
-        answers: &mpsc::Sender<Answer>,
-    ) -> Result<Answer, Stopped> {
-        let mut ledger = read::read(&access, &self.name).await?;
-        if ledger.as_ref().is_some_and(Ledger::runs) {
-            if let Some(line) = self.go_on(&access, &promote, answers).await? {
-                return Ok(Answer::Result { line: Box::new(line) });
-            }
-            ledger = read::read(&access, &self.name).await?;
-        }
-        let admitted = admission::admit(&access, &self.name, &promote, ledger.as_ref()).await?;
-        self.start(access, admitted, promote.by, answers).await
-    }
-
-    /// Goes on with what another gate has left behind: to its end where it is the same release, else
-    /// back, because another takes its place.
-    async fn go_on(
-        &self,
-        access: &Access,
-        promote: &Promote,
-        answers: &mpsc::Sender<Answer>,
-    ) -> Result<Option<ResultLine>, Stopped> {
-        let now = SystemClock::start().now();
-        let owner = this(&promote.by, now)?;
-        let held = begin::go_on(access, &self.name, &owner, self.take_over).await?;
-        let left = held.ledger.folded.plan.release.name.clone();
-        let same = admission::is_release(&held.ledger.templates, &promote.release)?;
-        let wish = (!same).then(|| {
-            let reason = Some(format!("{} takes its place", promote.release));
-            (AskedFor::Supersede, Ask { at: now, by: promote.by.clone(), reason })
-        });
-        let line = self.resume(access, held, wish, answers).await?;
-        if same {
-            return Ok(Some(line));
-        }
-        let message =
-            format!("{left}, left behind by another gate, was ended: {}", line.outcome.reason);
-        let _ = answers.send(Answer::Done { message }).await;
-        Ok(None)
-    }
-
-    async fn start(
-        &self,
-        access: Access,
-        admitted: Admitted,
-        by: String,
-        answers: &mpsc::Sender<Answer>,
-    ) -> Result<Answer, Stopped> {
-        let Admitted { plan, router, stable, release, selector } = admitted;
-        let now = SystemClock::start().now();
-        let owner = this(&by, now)?;
-        let id = crate::host::new_id(now);
-        let templates = Templates { stable, release };
-        let new = New { id, by, plan, templates };
-        let held = begin::begin(&access, &self.name, &new, &owner, self.take_over)
-            .await
-            .map_err(|refused| Stopped::Result(Box::new(refused.line(&new.plan))))?;
-        if held.came != Came::Begun {
-            // Somebody was faster, and has died since: what it began is ended first.
-            let message = "another promotion was begun and left behind meanwhile".to_owned();
-            return Err(Stopped::refused(message, Some("ask again".into())));
-        }
-        let wish = None;
-        let drive = Drive { cluster: self, access, router, selector, answers, wish };
-        Ok(Answer::Result { line: Box::new(drive.run(held).await?) })
-    }
-
-    async fn resume(
-        &self,
-        access: &Access,
-        held: Held,
-        wish: Option<Wish>,
-        answers: &mpsc::Sender<Answer>,
-    ) -> Result<ResultLine, Stopped> {
-        let (router, selector) =
-            admission::router_again(access, &self.name, &held.ledger.folded.plan).await?;
-        let access = access.clone();
-        Drive { cluster: self, access, router, selector, answers, wish }.run(held).await
-    }
-
     /// A promotion of this process hears it at once, another through its record.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         access: &Access,
         what: AskedFor,
@@ -265,7 +178,7 @@ impl Cluster {
     }
 
     /// Tells a promotion that runs elsewhere, as its record has it.
-    async fn follow(
+    pub(super) async fn follow(
         &self,
         access: &Access,
         answers: &mpsc::Sender<Answer>,
@@ -297,77 +210,4 @@ impl Cluster {
             tokio::time::sleep(FOLLOW).await;
         }
     }
-
-    async fn abort_if_orphaned(
-        &self,
-        access: Access,
-        by: String,
-        reason: Option<String>,
-        answers: &mpsc::Sender<Answer>,
-    ) -> Result<Answer, Stopped> {
-        let now = SystemClock::start().now();
-        let owner = this(&by, now)?;
-        let held = match begin::go_on(&access, &self.name, &owner, true).await {
-            Ok(held) => held,
-            Err(begin::Refused::Busy(running)) => {
-                return Ok(Answer::Done { message: format!("its gate is alive: {running}") });
-            }
-            Err(begin::Refused::NothingRuns { target }) => {
-                let message =
-                    format!("no promotion of deployment/{target} runs: nothing is orphaned");
-                return Ok(Answer::Done { message });
-            }
-            Err(refused) => return Err(refused.into()),
-        };
-        let reason = reason.or_else(|| Some("its gate is gone".into()));
-        let wish = (AskedFor::Abort, Ask { at: now, by, reason });
-        let line = self.resume(&access, held, Some(wish), answers).await?;
-        Ok(Answer::Done {
-            message: format!("it was orphaned, and is ended: {}", line.outcome.reason),
-        })
-    }
-
-    /// Of a promotion that runs it is an abort; of one that has ended, a promotion of what was before.
-    async fn rollback(
-        &self,
-        access: Access,
-        to: Option<String>,
-        now: bool,
-        by: String,
-        reason: Option<String>,
-        answers: &mpsc::Sender<Answer>,
-    ) -> Result<Answer, Stopped> {
-        let ledger = read::read(&access, &self.name).await?;
-        if ledger.as_ref().is_some_and(Ledger::runs) {
-            self.ask(&access, AskedFor::Abort, by, reason).await?;
-            return self.follow(&access, answers).await;
-        }
-        let to = to.as_deref();
-        let admitted = admission::admit_back(&access, &self.name, to, now, ledger.as_ref()).await?;
-        self.start(access, admitted, by, answers).await
-    }
-
-    async fn retry(
-        &self,
-        access: Access,
-        by: String,
-        reason: Option<String>,
-        answers: &mpsc::Sender<Answer>,
-    ) -> Result<Answer, Stopped> {
-        let ledger = read::read(&access, &self.name).await?;
-        let bad = ledger.as_ref().and_then(|ledger| ledger.remembered.quarantine.last());
-        let bad = bad.ok_or_else(|| Stopped::refused("no release is in quarantine", None))?;
-        let release = bad.release.name.replace(", ", ",");
-        let retry = Some(reason.unwrap_or_else(|| "retried".into()));
-        let promote = Promote { release, policy: None, by, retry, gitops_ok: false };
-        self.promote(access, promote, answers).await
-    }
-}
-
-fn this(by: &str, now: DateTime<Utc>) -> Result<Owner, Stopped> {
-    Owner::this(by, now).map_err(|error| Stopped::Error {
-        exit_code: 1,
-        message: format!("can't tell who this process is: {error}"),
-        hint: None,
-    })
 }
