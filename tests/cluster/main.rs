@@ -9,6 +9,8 @@
 #![expect(clippy::disallowed_methods, reason = "the cluster is real, and so is its time")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod belongings;
+
 mod cluster;
 
 mod load;
@@ -21,4 +23,8 @@ mod namespace;
 #[expect(dead_code, reason = "not every suite needs all ways of waiting")]
 mod poll;
 
+mod promotions;
+
 mod smoke;
+
+mod trial;
