@@ -1,10 +1,20 @@
 //! Promotions: good releases reach everybody, bad ones nobody for long, and nothing of it stays.
 
-use crate::belongings::Belongings;
-use crate::cluster::Cluster;
-use crate::load::{Connections, Seen, tally};
+use crate::load::Seen;
 use crate::manifests;
-use crate::trial::{By, Ran, Trial};
+use crate::trial::By;
+
+mod bad;
+
+mod drains;
+
+mod economy;
+
+mod good;
+
+mod people;
+
+mod way_back;
 
 /// Short stages, judged by a threshold.
 const CANARY: &str = "
@@ -19,63 +29,49 @@ const CANARY: &str = "
     conditions: [error_rate > 5%, response_time_p95 > 1000ms]
 ";
 
-fn all_good(seen: &[Seen]) {
-    let bad: Vec<_> =
-        seen.iter().filter(|one| !one.answer.as_ref().is_ok_and(|a| a.is_good())).collect();
-    assert!(bad.is_empty(), "{} of {}: {:#?}", bad.len(), seen.len(), bad.first());
+const BLUE_GREEN: &str = "
+  strategy: blue-green
+  stages:
+    - { share: 0%, hold: 5s, deadline: 90s }
+    - { share: 100%, hold: 8s, deadline: 90s }
+  health_check: { path: /ready, interval: 2s, threshold: 3 }
+  evidence: { judge: threshold, interval: 2s, window: 6s, looks: 2, min_requests: 20 }
+  prepare: { deadline: 60s }
+  rollback_drain: 2s
+  auto_rollback:
+    conditions: [error_rate > 5%, response_time_p95 > 1000ms, health_check_failures > 3]
+";
+
+/// podinfo's own path.
+fn probing_podinfo(policy: &str) -> String {
+    policy.replace("path: /ready,", "path: /readyz,")
 }
 
-fn healthy(name: &str, manifests: &str, image: &str, by: By, policy: &str) -> Option<Ran> {
-    let cluster = Cluster::there()?;
-    let trial = Trial::new(cluster, name, manifests, by);
-    let before = Belongings::of(&trial.space);
-    let (fresh, kept) = (trial.users(Connections::Fresh), trial.users(Connections::Kept));
-    let ran = trial.promote(image, policy);
-    let (fresh, kept) = (fresh.stop(), kept.stop());
-    ran.expect(0, "promoted");
-    before.are_still(&trial.space, image);
-    println!("{name}: fresh {:?}, kept {:?}", tally(&fresh), tally(&kept));
-    all_good(&fresh);
-    if by == By::Routes {
-        all_good(&kept);
+fn podinfo() -> String {
+    manifests::podinfo("shop", "v1", 2)
+}
+
+fn app() -> String {
+    manifests::app("shop", "v1", 2)
+}
+
+/// Requests that a user would complain of.
+fn failed(seen: &[Seen]) -> Vec<&Seen> {
+    seen.iter().filter(|one| !one.answer.as_ref().is_ok_and(crate::load::Answer::is_good)).collect()
+}
+
+#[track_caller]
+fn none_failed(what: &str, seen: &[Seen]) {
+    let failed = failed(seen);
+    assert!(failed.is_empty(), "{what}: {} of {}: {failed:#?}", failed.len(), seen.len());
+    let (first, last) = (seen.first().unwrap(), seen.last().unwrap());
+    let seconds = (last.sent - first.sent).as_seconds_f64();
+    assert!(seen.len() as f64 >= 80.0 * seconds, "{what}: {} in {seconds} s", seen.len());
+}
+
+const fn named(by: By) -> &'static str {
+    match by {
+        By::Service => "service",
+        By::Routes => "routes",
     }
-    Some(ran)
-}
-
-fn bad(name: &str, manifests: &str, image: &str, by: By, policy: &str) -> Option<Ran> {
-    let cluster = Cluster::there()?;
-    let trial = Trial::new(cluster, name, manifests, by);
-    let before = Belongings::of(&trial.space);
-    let stable = before.images[0].clone();
-    let fresh = trial.users(Connections::Fresh);
-    let ran = trial.promote(image, policy);
-    let fresh = fresh.stop();
-    let line = ran.expect(3, "rolled_back");
-    println!("{name}: {:?} {line:#}", tally(&fresh));
-    before.are_still(&trial.space, &stable);
-    Some(ran)
-}
-
-#[test]
-fn a_canary_is_promoted_behind_a_service() {
-    let shop = manifests::podinfo("shop", "v1", 2);
-    healthy("canary-service", &shop, "gate.test/podinfo:v2", By::Service, CANARY);
-}
-
-#[test]
-fn a_canary_is_promoted_by_routes() {
-    let shop = manifests::podinfo("shop", "v1", 2);
-    healthy("canary-routes", &shop, "gate.test/podinfo:v2", By::Routes, CANARY);
-}
-
-#[test]
-fn a_canary_with_errors_goes_back_behind_a_service() {
-    let shop = manifests::app("shop", "v1", 2);
-    bad("errors-service", &shop, "gate.test/app:broken", By::Service, CANARY);
-}
-
-#[test]
-fn a_canary_with_errors_goes_back_by_routes() {
-    let shop = manifests::app("shop", "v1", 2);
-    bad("errors-routes", &shop, "gate.test/app:broken", By::Routes, CANARY);
 }

@@ -79,10 +79,15 @@ impl Trial {
 
     /// Begins a promotion.
     pub(crate) fn start(&self, release: &str, policy: &str) -> Running {
+        self.start_with(release, policy, &[])
+    }
+
+    pub(crate) fn start_with(&self, release: &str, policy: &str, more: &[&str]) -> Running {
         let path = self.folder.path().join("policy.yaml");
         File::create(&path).unwrap().write_all(self.policy(policy).as_bytes()).unwrap();
         let path = path.to_str().unwrap();
-        self.gate(&["promote", &target(), "--release", release, "--policy", path])
+        let args = ["promote", &target(), "--release", release, "--policy", path];
+        self.gate(&[&args, more].concat())
     }
 
     /// A policy is written without its router.
@@ -145,10 +150,6 @@ impl Running {
             assert!(found.is_some() || ended.is_none(), "{what}: {:?}", self.lines().last());
             found
         })
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 }
 
