@@ -39,6 +39,8 @@ mod told;
 
 mod drive;
 
+mod guard;
+
 pub mod requests;
 
 pub use requests::Cluster;

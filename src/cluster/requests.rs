@@ -89,6 +89,10 @@ impl Cluster {
         format!("deployment/{}", self.name)
     }
 
+    pub(super) const fn place(&self) -> &Where {
+        &self.place
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -298,7 +302,7 @@ impl Cluster {
         }
     }
 
-    async fn abort_if_orphaned(
+    pub(super) async fn abort_if_orphaned(
         &self,
         access: Access,
         by: String,
@@ -359,7 +363,8 @@ impl Cluster {
         let bad = bad.ok_or_else(|| Stopped::refused("no release is in quarantine", None))?;
         let release = bad.release.name.replace(", ", ",");
         let retry = Some(reason.unwrap_or_else(|| "retried".into()));
-        let promote = Promote { release, policy: None, by, retry, gitops_ok: false };
+        let promote =
+            Promote { release, policy: None, by, retry, gitops_ok: false, watchdog: None };
         self.promote(access, promote, answers).await
     }
 }

@@ -11,6 +11,8 @@
 
 mod cluster;
 
+mod killed;
+
 mod load;
 
 mod manifests;
@@ -22,3 +24,7 @@ mod namespace;
 mod poll;
 
 mod smoke;
+
+mod trial;
+
+mod watchdog;
