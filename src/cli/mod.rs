@@ -54,6 +54,7 @@ mod serve;
 mod simulate;
 mod status;
 mod validate;
+mod watchdog;
 
 pub(crate) use error::Error;
 pub use exit::Exit;
@@ -294,8 +295,8 @@ impl Command {
             | Self::Schema(_)
             | Self::Completions(_)
             | Self::Man
-            | Self::Version
-            | Self::Hidden(_) => None,
+            | Self::Version => None,
+            Self::Hidden(command) => command.target(),
         }
     }
 

@@ -150,7 +150,14 @@ pub(crate) async fn to_peer(
 }
 
 pub(crate) fn request(release: &str, policy: Option<PolicyText>) -> Promote {
-    Promote { release: release.to_owned(), policy, by: super::me(), retry: None, gitops_ok: false }
+    Promote {
+        release: release.to_owned(),
+        policy,
+        by: super::me(),
+        retry: None,
+        gitops_ok: false,
+        watchdog: None,
+    }
 }
 
 pub(crate) async fn ask(peer: &Peer, promote: Promote) -> Result<Plan, Error> {

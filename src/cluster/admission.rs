@@ -10,7 +10,7 @@ use super::requests::Stopped;
 use super::survey::{selector, survey, target};
 use crate::clock::{Clock as _, SystemClock};
 use crate::host::protocol::{PolicyText, Promote};
-use crate::plan::{CLUSTER_DEFAULTS, Plan, Release};
+use crate::plan::{CLUSTER_DEFAULTS, Plan, Release, TrafficPlan};
 use crate::platform::kubernetes::access::Access;
 use crate::platform::kubernetes::names;
 use crate::platform::kubernetes::preflight::{self, Level, Question, Surroundings};
@@ -59,6 +59,7 @@ pub(super) async fn admit(
         release,
         retry: promote.retry.clone(),
         gitops_ok: promote.gitops_ok,
+        watchdog: promote.watchdog.clone(),
         at_once: false,
     };
     resolve(access, seen, ask, ledger).await
@@ -86,7 +87,15 @@ pub(super) async fn admit_back(
         policy = policy.at_once();
         source = "rollback --now".into();
     }
-    let ask = Asked { policy, source, release, retry: None, gitops_ok: now, at_once: now };
+    let ask = Asked {
+        policy,
+        source,
+        release,
+        retry: None,
+        gitops_ok: now,
+        watchdog: None,
+        at_once: now,
+    };
     resolve(access, seen, ask, ledger).await
 }
 
@@ -140,6 +149,7 @@ struct Asked {
     release: Value,
     retry: Option<String>,
     gitops_ok: bool,
+    watchdog: Option<String>,
     /// A person has decided: nothing is measured, so that nothing can be in the way.
     at_once: bool,
 }
@@ -150,7 +160,7 @@ async fn resolve(
     asked: Asked,
     ledger: Option<&Ledger>,
 ) -> Result<Admitted, Stopped> {
-    let Asked { policy, source, release, retry, gitops_ok, at_once } = asked;
+    let Asked { policy, source, release, retry, gitops_ok, watchdog, at_once } = asked;
     let target = target_of(&seen);
     let stable = template_of(target);
     let name = target.metadata.name.as_deref().unwrap_or_default();
@@ -164,7 +174,7 @@ async fn resolve(
     let mut plan = Plan::new(&policy, source, target_name, old, new, CLUSTER_DEFAULTS);
     refuse(&plan, target, ledger, retry.as_deref())?;
     let router = router(&policy, &seen, &stable)?;
-    plan.traffic = Some(router.plan());
+    plan.traffic = Some(TrafficPlan { watchdog: watchdog.clone(), ..router.plan() });
     let question = Question {
         seen: &seen,
         plan: &plan,
@@ -174,7 +184,7 @@ async fn resolve(
         target: name,
         gitops_ok,
         pods_proxy: plan.judge.server().is_none(),
-        watchdog: false,
+        watchdog: watchdog.is_some(),
     };
     let found = preflight::judged(&question, &Surroundings::default());
     if let Some(finding) = found.into_iter().find(|finding| finding.level == Level::Refuse) {

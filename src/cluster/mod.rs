@@ -42,6 +42,8 @@ mod drive;
 
 mod running;
 
+mod guard;
+
 pub mod requests;
 
 pub use requests::Cluster;

@@ -85,6 +85,10 @@ impl Cluster {
         format!("deployment/{}", self.name)
     }
 
+    pub(super) const fn place(&self) -> &Where {
+        &self.place
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }

@@ -164,7 +164,8 @@ impl Cluster {
         let bad = bad.ok_or_else(|| Stopped::refused("no release is in quarantine", None))?;
         let release = bad.release.name.replace(", ", ",");
         let retry = Some(reason.unwrap_or_else(|| "retried".into()));
-        let promote = Promote { release, policy: None, by, retry, gitops_ok: false };
+        let promote =
+            Promote { release, policy: None, by, retry, gitops_ok: false, watchdog: None };
         self.promote(access, promote, answers).await
     }
 }

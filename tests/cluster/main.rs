@@ -15,6 +15,8 @@ mod belongings;
 
 mod cluster;
 
+mod killed;
+
 mod load;
 
 mod manifests;
@@ -29,3 +31,5 @@ mod promotions;
 mod smoke;
 
 mod trial;
+
+mod watchdog;

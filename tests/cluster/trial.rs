@@ -82,11 +82,13 @@ impl Trial {
         self.start_with(release, policy, &[])
     }
 
+    /// The same, with more options.
     pub(crate) fn start_with(&self, release: &str, policy: &str, more: &[&str]) -> Running {
         let path = self.folder.path().join("policy.yaml");
         File::create(&path).unwrap().write_all(self.policy(policy).as_bytes()).unwrap();
         let path = path.to_str().unwrap();
-        let args = ["promote", &target(), "--release", release, "--policy", path];
+        let target = target();
+        let args = ["promote", &target, "--release", release, "--policy", path];
         self.gate(&[&args, more].concat())
     }
 
@@ -150,6 +152,15 @@ impl Running {
             assert!(found.is_some() || ended.is_none(), "{what}: {:?}", self.lines().last());
             found
         })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the process is gone: it was killed.
+    pub(crate) fn gone(&mut self) {
+        self.child.wait().unwrap();
     }
 }
 

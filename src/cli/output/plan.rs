@@ -6,7 +6,8 @@ use tabled::settings::{Alignment, Padding, Style};
 
 use super::style::{FAINT, STRONG, paint};
 use super::words;
-use crate::plan::{JudgePlan, Plan, Stage};
+use crate::cluster::owner::SILENT_AFTER;
+use crate::plan::{JudgePlan, Plan, Stage, TrafficPlan};
 use crate::policy::{InsufficientTraffic, JudgeKind, Strategy};
 
 /// Columns between two columns of a table: what they stand apart, and nothing else.
@@ -105,6 +106,7 @@ fn rest(plan: &Plan) -> String {
     };
     let mut lines = vec![format!("judge      {judge}")];
     lines.extend(source(&plan.judge));
+    lines.extend(plan.traffic.as_ref().map(|traffic| orphaned(plan, traffic)));
     lines.extend([
         format!("no proof   a stage without proof by its deadline {unproven}"),
         format!("prepare    ready within {}", words::duration(plan.prepare_deadline)),
@@ -116,6 +118,20 @@ fn rest(plan: &Plan) -> String {
         ),
     ]);
     lines.join("\n")
+}
+
+/// What becomes of the share when whoever runs the gate dies.
+fn orphaned(plan: &Plan, traffic: &TrafficPlan) -> String {
+    match &traffic.watchdog {
+        Some(image) => format!(
+            "gate dies  a pod of {image} goes back when it was silent for {}",
+            words::duration(SILENT_AFTER)
+        ),
+        None => format!(
+            "gate dies  its share stays until the next gate; without --watchdog IMAGE, end the pipeline\n           with a step that always runs (if: always()): gate abort {} --if-orphaned",
+            plan.target
+        ),
+    }
 }
 
 /// A platform's own counters need no word; a metrics server has a name and a pace.

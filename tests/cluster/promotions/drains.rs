@@ -86,9 +86,14 @@ fn is_left(cluster: &'static Cluster, by: By) {
         kept_late.num_milliseconds(),
         tally(&kept)
     );
-    assert!(fresh_late <= NO_NEW_REQUEST_AFTER, "{name}: a new request {fresh_late} after the write");
+    assert!(
+        fresh_late <= NO_NEW_REQUEST_AFTER,
+        "{name}: a new request {fresh_late} after the write"
+    );
     match by {
-        By::Service => assert!(kept_late <= DRAIN, "{name}: on a kept connection after {kept_late}"),
+        By::Service => {
+            assert!(kept_late <= DRAIN, "{name}: on a kept connection after {kept_late}")
+        }
         // The proxy moves each request.
         By::Routes => assert!(kept_late <= NO_NEW_REQUEST_AFTER, "{name}: {kept_late}"),
     }

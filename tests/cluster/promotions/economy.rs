@@ -110,9 +110,9 @@ fn answered(cluster: &Cluster, trial: &Trial, by: By, ran: &Ran) -> TimeDelta {
         By::Routes => "httproutes",
     };
     let asked = audit::of_gate(cluster, &trial.space.name);
-    let back = asked.iter().find(|one| {
-        one.received >= decided && one.is_write() && one.resource == resource
-    });
+    let back = asked
+        .iter()
+        .find(|one| one.received >= decided && one.is_write() && one.resource == resource);
     back.unwrap_or_else(|| panic!("no write of {resource} after {decided}: {asked:#?}")).answered
         - decided
 }

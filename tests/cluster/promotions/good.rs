@@ -22,8 +22,12 @@ fn good_releases_reach_everybody_and_nobody_notices() {
         let policy = probing_podinfo(policy);
         Good { name, by, manifests: podinfo(), image: "gate.test/podinfo:v2", policy }
     };
-    let own = |name, by, policy: &str| {
-        Good { name, by, manifests: app(), image: "gate.test/app:v2", policy: policy.to_owned() }
+    let own = |name, by, policy: &str| Good {
+        name,
+        by,
+        manifests: app(),
+        image: "gate.test/app:v2",
+        policy: policy.to_owned(),
     };
     let rows = [
         podinfo("canary", By::Service, CANARY),
