@@ -10,6 +10,8 @@
 //! | [`read`](mod@read) | what anybody may read, and ask for |
 //! | [`diary`] | the engine's history in the record, with few writes |
 //! | [`requests`] | the host's requests, done in a cluster |
+//! | [`doctor`] | what a promotion left behind, and its end |
+//! | [`look`] | what is found before a promotion, all of it |
 
 pub mod ledger;
 
@@ -40,6 +42,10 @@ mod told;
 mod drive;
 
 pub mod requests;
+
+pub mod doctor;
+
+pub mod look;
 
 pub use requests::Cluster;
 

@@ -63,7 +63,7 @@ impl Stopped {
         Self::Error { exit_code: 7, message: message.into(), hint }
     }
 
-    fn into_answer(self) -> Answer {
+    pub(super) fn into_answer(self) -> Answer {
         match self {
             Self::Error { exit_code, message, hint } => Answer::Error { exit_code, message, hint },
             Self::Result(line) => Answer::Result { line },
@@ -91,6 +91,10 @@ impl Cluster {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) const fn place(&self) -> &Where {
+        &self.place
     }
 
     /// Notes where wishes go as long as a promotion runs here.
@@ -124,10 +128,8 @@ impl Cluster {
         match request {
             Request::Promote(promote) => self.promote(access, promote, answers).await,
             Request::Plan(promote) => {
-                let remembered = read::read(&access, &self.name).await?;
-                let admitted =
-                    admission::admit(&access, &self.name, &promote, remembered.as_ref()).await?;
-                Ok(Answer::Plan { plan: Box::new(admitted.plan) })
+                let asked = admission::considered(&access, &self.name, &promote).await?;
+                Ok(Answer::Plan { plan: Box::new(asked.plan) })
             }
             Request::Ask { what, by, reason } => self.ask(&access, what, by, reason).await,
             Request::Status => {
@@ -215,7 +217,7 @@ impl Cluster {
         Ok(Answer::Result { line: Box::new(drive.run(held).await?) })
     }
 
-    async fn resume(
+    pub(super) async fn resume(
         &self,
         access: &Access,
         held: Held,
@@ -364,7 +366,7 @@ impl Cluster {
     }
 }
 
-fn this(by: &str, now: DateTime<Utc>) -> Result<Owner, Stopped> {
+pub(super) fn this(by: &str, now: DateTime<Utc>) -> Result<Owner, Stopped> {
     Owner::this(by, now).map_err(|error| Stopped::Error {
         exit_code: 1,
         message: format!("can't tell who this process is: {error}"),
