@@ -5,7 +5,6 @@
 //! command. Nothing is touched, and no runtime started, before the command line is understood.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,6 +17,10 @@ pub mod error;
 pub mod output;
 
 mod target;
+
+mod place;
+
+mod runtime;
 mod traffic;
 
 mod chosen;
@@ -63,7 +66,8 @@ use output::Printer;
 use remembered::RememberedArgs;
 
 use crate::history::AskedFor;
-use crate::platform::kubernetes::Where;
+use place::Place;
+use runtime::{block_on, runtime};
 use target::Target;
 
 const EXAMPLES: &str = "\
@@ -111,20 +115,6 @@ pub(crate) struct Global {
     timeout: Option<Duration>,
     #[command(flatten)]
     place: Place,
-}
-
-/// In which cluster a Deployment is: kubectl's own words.
-#[derive(Clone, Debug, Args)]
-struct Place {
-    /// The namespace of a Deployment [default: the context's]
-    #[arg(short, long, global = true, value_name = "NAME")]
-    namespace: Option<String>,
-    /// The context in the kubeconfig [default: the present one]
-    #[arg(long, global = true, value_name = "NAME")]
-    context: Option<String>,
-    /// The kubeconfig [default: $KUBECONFIG, else ~/.kube/config, else the pod's own account]
-    #[arg(long, global = true, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -226,8 +216,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     let global = cli.global;
-    let Place { namespace, context, kubeconfig } = global.place.clone();
-    let place = Where { kubeconfig, context, namespace };
+    let place = global.place.named();
     match cli.command.remembered() {
         Some(remembered) => remembered.place = place,
         None => cli.command.target().map_or(Ok(()), |target| target.put(&place))?,
@@ -320,28 +309,6 @@ impl Command {
     const fn follows(&self) -> bool {
         matches!(self, Self::Promote(_) | Self::Retry(_) | Self::Rollback(_))
     }
-}
-
-/// Runs a command that answers at once, within `--timeout`.
-fn block_on(
-    global: &Global,
-    command: impl Future<Output = Result<Exit, Error>>,
-) -> Result<Exit, Error> {
-    runtime()?.block_on(async {
-        match global.timeout {
-            None => command.await,
-            Some(limit) => tokio::time::timeout(limit, command).await.unwrap_or_else(|_| {
-                Err(Error::new(Exit::Inconclusive, format!("no answer within {}", span(limit))))
-            }),
-        }
-    })
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::internal("can't start the runtime").caused_by(error))
 }
 
 /// Returns a length of time as people write it.

@@ -34,6 +34,8 @@ mod survey;
 
 mod measure;
 
+mod revisions;
+
 mod admission;
 
 mod listening;

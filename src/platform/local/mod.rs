@@ -15,7 +15,6 @@ use tokio::sync::{Notify, mpsc};
 use crate::analysis::Unknown;
 use crate::clock::SystemClock;
 use crate::evidence::exposition::{self, Preset};
-use crate::evidence::probe::Probes;
 use crate::evidence::scrape::scrape;
 use crate::plan::{Plan, Release};
 use crate::share::Share;
@@ -142,7 +141,7 @@ impl Local {
         let stored = start::reconcile(stored, &home, &mut alarms);
         let changed = Arc::new(Notify::new());
         let config = Config {
-            bounds_ms: bounds_ms(&app),
+            bounds_ms: app.bounds_ms(),
             salt: start::salt(&stored.salt),
             limits: Limits::default(),
         };
@@ -324,7 +323,7 @@ fn surroundings(
         place: Place { gate: home.gate.clone(), logs: home.logs() },
         folder: app.cwd(&revision.spec),
         mark: mark::mark(&home.folder, &revision.instance),
-        probes: probes(app),
+        probes: app.all_probes(),
         changed: Arc::clone(changed),
     }
 }
@@ -333,25 +332,4 @@ fn surroundings(
 #[must_use]
 pub fn release_of(name: &str, spec: &ReleaseSpec) -> Release {
     Release { name: name.to_owned(), hash: spec.hash(), irreversible: spec.irreversible }
-}
-
-/// Returns a bound at each limit that the app's own policy has.
-fn bounds_ms(app: &App) -> Vec<f64> {
-    let conditions = match &app.policy {
-        Some(app::PolicySource::Inline(policy)) => policy.conditions.as_slice(),
-        Some(app::PolicySource::File(_)) | None => &[],
-    };
-    crate::plan::bounds_ms(conditions)
-}
-
-/// Returns the app's probes, or those that its own policy's `health_check` means.
-fn probes(app: &App) -> Probes {
-    let policys = match &app.policy {
-        Some(app::PolicySource::Inline(policy)) => policy.health_check.as_ref(),
-        Some(app::PolicySource::File(_)) | None => None,
-    };
-    match policys {
-        Some(check) if app.probes == Probes::default() => Probes::from_health_check(check),
-        Some(_) | None => app.probes.clone(),
-    }
 }
