@@ -32,11 +32,15 @@ mod survey;
 
 mod measure;
 
+mod earlier;
+
 mod admission;
 
 mod listening;
 
 mod told;
+
+mod onlooker;
 
 mod drive;
 
