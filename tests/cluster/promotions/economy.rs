@@ -42,7 +42,11 @@ fn costs_little(cluster: &'static Cluster, by: By) {
     trial.space.kubectl(&["scale", "deployment/shop", "--replicas=3"]);
     trial.space.rolled_out("shop");
     let users = trial.users(Connections::Fresh);
-    let served = format!(r#"http_requests_total{{namespace="{}"}} > 50"#, trial.space.name);
+    // Enough of them to tell how often it asks.
+    let served = format!(
+        r#"count_over_time(http_requests_total{{namespace="{}"}}[1m]) > 8"#,
+        trial.space.name
+    );
     poll::until("traffic in Prometheus", WAIT_MAX, || {
         (cluster.ask(&served).len() == 3).then_some(())
     });
