@@ -38,6 +38,7 @@ mod ask;
 mod backtest;
 mod completions;
 mod demo;
+mod doctor;
 mod explain;
 mod hidden;
 mod history;
@@ -70,7 +71,8 @@ Examples:
   gate demo
   gate promote examples/local/checkout.yaml --release v2 --load 200
   gate serve examples/local/checkout.yaml
-  gate promote local/checkout --release v2";
+  gate promote local/checkout --release v2
+  gate promote deployment/checkout -n shop --release registry.example/checkout:v2";
 
 /// Release progressively, judge on evidence, go back in one write
 ///
@@ -167,8 +169,10 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Show what a promotion would do, stage by stage
     Plan(preflight::TrafficArgs),
-    /// Check whether the traffic can prove each stage; change nothing
-    Preflight(preflight::TrafficArgs),
+    /// Check permissions, objects, metrics, and whether the traffic can prove each stage; change nothing
+    Preflight(preflight::PreflightArgs),
+    /// Find what an interrupted promotion left behind, and repair it
+    Doctor(doctor::DoctorArgs),
     /// Simulate promotions: how soon a regression is found, how often a harmless release is taken back
     Simulate(simulate::SimulateArgs),
     /// Judge a recording or a past deployment: what would have been done, and when
@@ -260,6 +264,7 @@ fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Validate(args) => validate::validate(printer, &args),
         Command::Plan(args) => block_on(&global, preflight::plan(printer, args)),
         Command::Preflight(args) => block_on(&global, preflight::preflight(printer, args)),
+        Command::Doctor(args) => block_on(&global, doctor::doctor(printer, args)),
         Command::Simulate(args) => simulate::simulate(printer, &args),
         Command::Backtest(args) => block_on(&global, backtest::backtest(printer, args)),
         Command::Explain(args) => explain::explain(printer, &args),
@@ -283,7 +288,9 @@ impl Command {
             Self::Approve(args) => Some(args.target()),
             Self::Rollback(args) => Some(args.target()),
             Self::History(args) => args.target(),
-            Self::Plan(args) | Self::Preflight(args) => Some(args.target()),
+            Self::Plan(args) => Some(args.target()),
+            Self::Preflight(args) => Some(args.target()),
+            Self::Doctor(args) => Some(args.target()),
             Self::Explain(args) => args.target(),
             Self::Init(args) => args.target(),
             Self::Demo

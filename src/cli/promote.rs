@@ -16,6 +16,7 @@ use super::output::Printer;
 use super::own::{self, OwnRun};
 use super::peer::Peer;
 use super::plan::{self, PlanArgs};
+use super::preflight::{self, TrafficArgs};
 use super::report::About;
 use super::signals::Signals;
 use super::target::{self, Found, Target};
@@ -97,7 +98,7 @@ pub(crate) async fn promote(
     args: PromoteArgs,
 ) -> Result<Exit, Error> {
     if args.dry_run {
-        return plan::plan(printer, args.what).await;
+        return preflight::plan(printer, TrafficArgs::without(args.what)).await;
     }
     let deadline = timeout.map(|limit| (Instant::now() + limit, limit));
     let start = Start { printer, args: &args, deadline };

@@ -89,7 +89,7 @@ impl Cluster {
         Ok(Answer::Result { line: Box::new(drive.run(held).await?) })
     }
 
-    async fn resume(
+    pub(super) async fn resume(
         &self,
         access: &Access,
         held: Held,
@@ -170,7 +170,7 @@ impl Cluster {
     }
 }
 
-fn this(by: &str, now: DateTime<Utc>) -> Result<Owner, Stopped> {
+pub(super) fn this(by: &str, now: DateTime<Utc>) -> Result<Owner, Stopped> {
     Owner::this(by, now).map_err(|error| Stopped::Error {
         exit_code: 1,
         message: format!("can't tell who this process is: {error}"),
