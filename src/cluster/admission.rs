@@ -4,10 +4,10 @@
 use kube::api::DynamicObject;
 use serde_json::Value;
 
+use super::earlier;
 use super::ledger::{Ledger, Templates};
 use super::measure::measure;
 use super::requests::Stopped;
-use super::revisions;
 use super::survey::{selector, survey, target};
 use crate::clock::{Clock as _, SystemClock};
 use crate::host::protocol::{PolicyText, Promote};
@@ -97,11 +97,7 @@ pub(super) async fn admit_back(
     ledger: Option<&Ledger>,
 ) -> Result<Admitted, Stopped> {
     let seen = survey(access, name, false).await?;
-    let remembered = ledger.and_then(|ledger| ledger.remembered.way_back(to));
-    let release = match remembered {
-        Some(passed) => passed.template.clone(),
-        None => revisions::find(&seen, to)?,
-    };
+    let release = earlier::template(&seen, target_of(&seen), ledger, to)?;
     let (mut policy, mut source) = own_policy(target_of(&seen))?;
     if now {
         policy = policy.at_once();

@@ -34,13 +34,15 @@ mod survey;
 
 mod measure;
 
-mod revisions;
+mod earlier;
 
 mod admission;
 
 mod listening;
 
 mod told;
+
+mod onlooker;
 
 mod drive;
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::admission;
 use super::ledger::Ledger;
 use super::listening::Wish;
+use super::onlooker::Onlooker;
 use super::{read, survey};
 use crate::clock::{Clock as _, SystemClock};
 use crate::history::AskedFor;
@@ -130,7 +131,8 @@ impl Cluster {
             Request::Ask { what, by, reason } => self.ask(&access, what, by, reason).await,
             Request::Status => {
                 let ledger = read::read(&access, &self.name).await?;
-                self.status(&access, ledger.as_ref()).await
+                let mut onlooker = self.onlooker(&access, ledger.as_ref()).await;
+                self.status(&access, ledger.as_ref(), onlooker.as_mut()).await
             }
             Request::Follow => self.follow(&access, answers).await,
             Request::AbortIfOrphaned { by, reason } => {
@@ -163,8 +165,21 @@ impl Cluster {
         Ok(Answer::Done { message: format!("{id} is told") })
     }
 
-    async fn status(&self, access: &Access, ledger: Option<&Ledger>) -> Result<Answer, Stopped> {
+    async fn onlooker(&self, access: &Access, ledger: Option<&Ledger>) -> Option<Onlooker> {
+        Onlooker::start(access, &self.name, ledger.filter(|ledger| ledger.runs())?).await
+    }
+
+    async fn status(
+        &self,
+        access: &Access,
+        ledger: Option<&Ledger>,
+        onlooker: Option<&mut Onlooker>,
+    ) -> Result<Answer, Stopped> {
         let now = SystemClock::start().now();
+        let world = match (onlooker, ledger) {
+            (Some(onlooker), Some(ledger)) => onlooker.world(ledger).await,
+            (_, _) => None,
+        };
         let target = survey::target(access, &self.name).await?;
         let seen = Rollout::of(&target);
         let line = StatusLine {
@@ -173,7 +188,7 @@ impl Cluster {
             target: self.target(),
             stable_revision: template::name(&target.data["spec"]["template"], None),
             stable_ready: [seen.available, seen.wanted],
-            promotion: ledger.and_then(|ledger| ledger.status(None, now)),
+            promotion: ledger.and_then(|ledger| ledger.status(world.as_ref(), now)),
             last: ledger.and_then(Ledger::last),
         };
         Ok(Answer::Status { line: Box::new(line) })
@@ -186,6 +201,7 @@ impl Cluster {
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Answer, Stopped> {
         let mut told = 0;
+        let mut onlooker = None;
         loop {
             let Some(ledger) = read::read(access, &self.name).await? else {
                 return Err(Stopped::refused(
@@ -204,7 +220,10 @@ impl Cluster {
                 let line = ResultLine::new(&folded.id, &folded.plan.target, outcome.clone());
                 return Ok(Answer::Result { line: Box::new(line) });
             }
-            let status = self.status(access, Some(&ledger)).await?;
+            if onlooker.is_none() {
+                onlooker = self.onlooker(access, Some(&ledger)).await;
+            }
+            let status = self.status(access, Some(&ledger), onlooker.as_mut()).await?;
             if answers.send(status).await.is_err() {
                 return Err(Stopped::refused("nobody follows any more", None));
             }
