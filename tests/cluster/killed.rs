@@ -76,7 +76,7 @@ fn a_gate_that_is_started_again_acts_within_two_seconds() {
     assert!(acted < NEXT_EFFECT_MAX, "{acted:?}");
     assert!(answered_by(&users, seen, "v2") > 0);
     let tally = tally(&users.stop());
-    assert_eq!(tally.keys().collect::<Vec<_>>(), ["v1", "v2"], "{tally:?}");
+    assert!(tally["v1"] > 0 && tally["v2"] > 0, "{tally:?}");
 }
 
 #[test]
@@ -117,7 +117,8 @@ fn an_orphan_is_aborted_and_a_living_gate_is_not() {
     kill(&mut gate);
     let ended = abort();
     let seen = users.so_far().len();
-    assert!(ended.lines[0]["message"].as_str().unwrap().contains("it was orphaned"), "{ended:?}");
+    let last = ended.lines.last().unwrap()["message"].as_str().unwrap();
+    assert!(last.contains("it was orphaned"), "{ended:?}");
     let after = tally(&users.stop()[seen..]);
     assert!(after.keys().all(|version| version == "v1"), "{after:?}");
 }

@@ -15,6 +15,14 @@ mod belongings;
 
 mod cluster;
 
+#[path = "../local/dice.rs"]
+#[expect(dead_code, reason = "not every suite needs all dice")]
+mod dice;
+
+mod faults;
+
+mod gitops;
+
 mod killed;
 
 mod load;
@@ -28,8 +36,14 @@ mod poll;
 
 mod promotions;
 
+mod relay;
+
 mod smoke;
+
+mod storm;
 
 mod trial;
 
 mod watchdog;
+
+mod weather;

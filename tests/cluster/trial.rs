@@ -158,6 +158,10 @@ impl Running {
         self.child.id()
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits until the process is gone: it was killed.
     pub(crate) fn gone(&mut self) {
         self.child.wait().unwrap();
