@@ -36,6 +36,8 @@ mod measure;
 
 mod admission;
 
+mod copy;
+
 mod listening;
 
 mod told;
