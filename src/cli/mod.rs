@@ -218,7 +218,7 @@ fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     let global = cli.global;
     let place = global.place.named();
     match cli.command.remembered() {
-        Some(remembered) => remembered.place = place,
+        Some(remembered) => remembered.place.clone_from(&place),
         None => cli.command.target().map_or(Ok(()), |target| target.put(&place))?,
     }
     if printer.leavings.is_asked_for() && !cli.command.follows() {
@@ -232,7 +232,9 @@ fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
             let promoted = promote::promote(printer, timeout, args);
             runtime()?.block_on(report::following(printer, about, promoted))
         }
-        Command::Status(args) => runtime()?.block_on(status::status(printer, global.timeout, args)),
+        Command::Status(args) => {
+            runtime()?.block_on(status::status(printer, global.timeout, &place, args))
+        }
         Command::Abort(args) => block_on(&global, ask::abort(printer, args)),
         Command::Hold(args) => block_on(&global, ask::ask(printer, AskedFor::Hold, args)),
         Command::Resume(args) => block_on(&global, ask::ask(printer, AskedFor::Resume, args)),
@@ -247,7 +249,7 @@ fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
             let back = ask::rollback(printer, global.timeout, args);
             runtime()?.block_on(report::following(printer, about, back))
         }
-        Command::History(args) => history::history(printer, &args),
+        Command::History(args) => block_on(&global, history::history(printer, args)),
         Command::Serve(args) => runtime()?.block_on(serve::serve(printer, args)),
         Command::Hidden(command) => command.run(printer),
         Command::Validate(args) => validate::validate(printer, &args),
@@ -256,7 +258,7 @@ fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Doctor(args) => block_on(&global, doctor::doctor(printer, args)),
         Command::Simulate(args) => simulate::simulate(printer, &args),
         Command::Backtest(args) => block_on(&global, backtest::backtest(printer, args)),
-        Command::Explain(args) => explain::explain(printer, &args),
+        Command::Explain(args) => block_on(&global, explain::explain(printer, args)),
         Command::Record(args) => block_on(&global, record::record(printer, args)),
         Command::Init(args) => init::init(printer, &args),
         Command::Schema(args) => Ok(schema::schema(printer, &args)),

@@ -38,6 +38,8 @@ mod earlier;
 
 mod admission;
 
+mod copy;
+
 mod listening;
 
 mod told;

@@ -1,6 +1,7 @@
 //! The host's requests and answers, for a Deployment: a command need not know which of the two it
 //! talks to. Here the promotion runs in whoever asks for it; what must survive is in the cluster.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct Cluster {
     name: String,
     /// A promotion whose owner is silent is taken over.
     pub(super) take_over: bool,
+    /// Where this machine keeps copies of the records of promotions that it drives.
+    journals: Option<PathBuf>,
     /// Where the promotion that runs in this process hears of wishes.
     running: Arc<Mutex<Option<mpsc::Sender<Wish>>>>,
 }
@@ -71,7 +74,7 @@ impl Stopped {
 impl Cluster {
     #[must_use]
     pub fn new(place: Where, name: String) -> Self {
-        Self { place, name, take_over: false, running: Arc::default() }
+        Self { place, name, take_over: false, journals: None, running: Arc::default() }
     }
 
     /// Takes a promotion over whose owner is silent.
@@ -80,14 +83,54 @@ impl Cluster {
         Self { take_over, ..self }
     }
 
+    /// Keeps a copy of the records of promotions that this process drives.
+    #[must_use]
+    pub fn copying(self, journals: Option<PathBuf>) -> Self {
+        Self { journals, ..self }
+    }
+
     /// Returns the target as people write it.
     #[must_use]
     pub fn target(&self) -> String {
         format!("deployment/{}", self.name)
     }
 
+    /// Returns what the cluster remembers of the target; `None`: nothing was ever promoted there.
+    ///
+    /// # Errors
+    /// The record or the cluster can't be read. As it is answered to requests.
+    pub async fn record(&self) -> Result<Option<Ledger>, Box<Answer>> {
+        let read = async {
+            let access = Access::new(&self.place).await?;
+            Ok::<_, Stopped>(read::read(&access, &self.name).await?)
+        };
+        read.await.map_err(|stopped| Box::new(stopped.into_answer()))
+    }
+
+    /// Returns the Deployments of a namespace that have a record, by name.
+    ///
+    /// # Errors
+    /// The cluster can't be read. As it is answered to requests.
+    pub async fn all(place: &Where) -> Result<Vec<Self>, Box<Answer>> {
+        let listed = async {
+            let access = Access::new(place).await?;
+            Ok::<_, Stopped>(read::list(&access).await?)
+        };
+        let listed = listed.await.map_err(|stopped| Box::new(stopped.into_answer()))?;
+        let known = listed.into_iter().filter_map(|(_, ledger)| ledger.ok());
+        let names = known.filter_map(|ledger| {
+            let target = ledger.folded.plan.target;
+            target.strip_prefix("deployment/").map(str::to_owned)
+        });
+        Ok(names.map(|name| Self::new(place.clone(), name)).collect())
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn journals(&self) -> Option<&Path> {
+        self.journals.as_deref()
     }
 
     pub(super) const fn place(&self) -> &Where {
