@@ -5,7 +5,6 @@
 //! command. Nothing is touched, and no runtime started, before the command line is understood.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -43,6 +42,7 @@ mod hidden;
 mod history;
 mod init;
 mod past;
+mod place;
 mod plan;
 mod preflight;
 mod promote;
@@ -58,11 +58,9 @@ mod validate;
 pub(crate) use error::Error;
 pub use exit::Exit;
 use output::Printer;
-use remembered::RememberedArgs;
+use place::Place;
 
 use crate::history::AskedFor;
-use crate::platform::kubernetes::Where;
-use target::Target;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -108,20 +106,6 @@ pub(crate) struct Global {
     timeout: Option<Duration>,
     #[command(flatten)]
     place: Place,
-}
-
-/// In which cluster a Deployment is: kubectl's own words.
-#[derive(Clone, Debug, Args)]
-struct Place {
-    /// The namespace of a Deployment [default: the context's]
-    #[arg(short, long, global = true, value_name = "NAME")]
-    namespace: Option<String>,
-    /// The context in the kubeconfig [default: the present one]
-    #[arg(long, global = true, value_name = "NAME")]
-    context: Option<String>,
-    /// The kubeconfig [default: $KUBECONFIG, else ~/.kube/config, else the pod's own account]
-    #[arg(long, global = true, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -221,12 +205,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     let global = cli.global;
-    let Place { namespace, context, kubeconfig } = global.place.clone();
-    let place = Where { kubeconfig, context, namespace };
-    match cli.command.remembered() {
-        Some(remembered) => remembered.place = place,
-        None => cli.command.target().map_or(Ok(()), |target| target.put(&place))?,
-    }
+    cli.command.put(global.place.clone().into())?;
     if printer.leavings.is_asked_for() && !cli.command.follows() {
         return Err(Error::user("`--report` and `--notify-url` are of a promotion")
             .hint("promote, retry and rollback take them"));
@@ -272,42 +251,6 @@ fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
 }
 
 impl Command {
-    /// Returns the target that it names.
-    const fn target(&mut self) -> Option<&mut Target> {
-        match self {
-            Self::Promote(args) => Some(args.target()),
-            Self::Status(args) => args.target(),
-            Self::Abort(args) => Some(args.target()),
-            Self::Hold(args) | Self::Resume(args) | Self::Retry(args) => Some(args.target()),
-            Self::Approve(args) => Some(args.target()),
-            Self::Rollback(args) => Some(args.target()),
-            Self::History(args) => args.target(),
-            Self::Plan(args) | Self::Preflight(args) => Some(args.target()),
-            Self::Explain(args) => args.target(),
-            Self::Init(args) => args.target(),
-            Self::Demo
-            | Self::Validate(_)
-            | Self::Simulate(_)
-            | Self::Backtest(_)
-            | Self::Record(_)
-            | Self::Serve(_)
-            | Self::Schema(_)
-            | Self::Completions(_)
-            | Self::Man
-            | Self::Version
-            | Self::Hidden(_) => None,
-        }
-    }
-
-    /// Returns whose past it reads, which may be one of this host, of a cluster or of a Prometheus.
-    const fn remembered(&mut self) -> Option<&mut RememberedArgs> {
-        match self {
-            Self::Backtest(args) => Some(args.remembered()),
-            Self::Record(args) => Some(args.remembered()),
-            _ => None,
-        }
-    }
-
     /// Returns whether it follows a promotion to its end.
     const fn follows(&self) -> bool {
         matches!(self, Self::Promote(_) | Self::Retry(_) | Self::Rollback(_))
