@@ -18,8 +18,6 @@ pub mod output;
 
 mod target;
 
-mod place;
-
 mod runtime;
 mod traffic;
 
@@ -47,6 +45,7 @@ mod hidden;
 mod history;
 mod init;
 mod past;
+mod place;
 mod plan;
 mod preflight;
 mod promote;
@@ -63,12 +62,11 @@ mod watchdog;
 pub(crate) use error::Error;
 pub use exit::Exit;
 use output::Printer;
-use remembered::RememberedArgs;
-
-use crate::history::AskedFor;
 use place::Place;
 use runtime::{block_on, runtime};
-use target::Target;
+
+use crate::history::AskedFor;
+use crate::platform::kubernetes::Where;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -216,11 +214,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     let global = cli.global;
-    let place = global.place.named();
-    match cli.command.remembered() {
-        Some(remembered) => remembered.place.clone_from(&place),
-        None => cli.command.target().map_or(Ok(()), |target| target.put(&place))?,
-    }
+    let place = Where::from(global.place.clone());
+    cli.command.put(place.clone())?;
     if printer.leavings.is_asked_for() && !cli.command.follows() {
         return Err(Error::user("`--report` and `--notify-url` are of a promotion")
             .hint("promote, retry and rollback take them"));
@@ -269,44 +264,6 @@ fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
 }
 
 impl Command {
-    /// Returns the target that it names.
-    const fn target(&mut self) -> Option<&mut Target> {
-        match self {
-            Self::Promote(args) => Some(args.target()),
-            Self::Status(args) => args.target(),
-            Self::Abort(args) => Some(args.target()),
-            Self::Hold(args) | Self::Resume(args) | Self::Retry(args) => Some(args.target()),
-            Self::Approve(args) => Some(args.target()),
-            Self::Rollback(args) => Some(args.target()),
-            Self::History(args) => args.target(),
-            Self::Plan(args) => Some(args.target()),
-            Self::Preflight(args) => Some(args.target()),
-            Self::Doctor(args) => Some(args.target()),
-            Self::Explain(args) => args.target(),
-            Self::Init(args) => args.target(),
-            Self::Demo
-            | Self::Validate(_)
-            | Self::Simulate(_)
-            | Self::Backtest(_)
-            | Self::Record(_)
-            | Self::Serve(_)
-            | Self::Schema(_)
-            | Self::Completions(_)
-            | Self::Man
-            | Self::Version => None,
-            Self::Hidden(command) => command.target(),
-        }
-    }
-
-    /// Returns whose past it reads, which may be one of this host, of a cluster or of a Prometheus.
-    const fn remembered(&mut self) -> Option<&mut RememberedArgs> {
-        match self {
-            Self::Backtest(args) => Some(args.remembered()),
-            Self::Record(args) => Some(args.remembered()),
-            _ => None,
-        }
-    }
-
     /// Returns whether it follows a promotion to its end.
     const fn follows(&self) -> bool {
         matches!(self, Self::Promote(_) | Self::Retry(_) | Self::Rollback(_))

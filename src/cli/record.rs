@@ -34,13 +34,7 @@ pub(crate) struct RecordArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
-    remembered: RememberedArgs,
-}
-
-impl RecordArgs {
-    pub(crate) const fn remembered(&mut self) -> &mut RememberedArgs {
-        &mut self.remembered
-    }
+    pub(super) remembered: RememberedArgs,
 }
 
 /// What was written.

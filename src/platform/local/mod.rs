@@ -39,6 +39,8 @@ mod start;
 
 mod change;
 
+mod cries;
+
 mod mark;
 
 pub mod process;
@@ -109,9 +111,6 @@ struct Inner {
     heard: tokio::sync::Mutex<mpsc::Receiver<String>>,
 }
 
-/// What people should hear and have not yet.
-const CRIES_MAX: usize = 16;
-
 /// An instance's own metrics are waited for so long: looks must not wait for one that hangs.
 const SCRAPE_MAX: Duration = Duration::from_secs(2);
 
@@ -154,7 +153,7 @@ impl Local {
         let saver = Saver::start(start::state_file(&home));
         let roster = Mutex::new(roster);
         let past = Mutex::new(Past::default());
-        let (cries, heard) = mpsc::channel(CRIES_MAX);
+        let (cries, heard) = mpsc::channel(cries::CRIES_MAX);
         let heard = tokio::sync::Mutex::new(heard);
         let inner =
             Inner { app, home, clock, proxy, admin, roster, saver, changed, past, cries, heard };
@@ -248,39 +247,6 @@ impl Local {
     /// Returns once everything that was changed is on disk, or the limit has passed.
     pub async fn saved(&self, limit: Duration) {
         self.inner.saver.saved(limit).await;
-    }
-
-    /// Says what people should hear now.
-    pub fn cry(&self, what: &str) {
-        // Where so much is unheard already, this is no news.
-        let _ = self.inner.cries.try_send(what.to_owned());
-    }
-
-    /// Tells of every change in the trouble with writing the state, and of what is cried; never
-    /// returns.
-    pub async fn tell_troubles(&self, mut tell: impl FnMut(&str)) {
-        let mut written = self.inner.saver.written();
-        let mut heard = self.inner.heard.lock().await;
-        let mut known = None;
-        loop {
-            tokio::select! {
-                Some(cry) = heard.recv() => tell(&cry),
-                changed = written.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    let trouble = written.borrow_and_update().trouble.clone();
-                    match &trouble {
-                        Some(what) if trouble != known => {
-                            tell(&format!("the state can't be written: {what}"));
-                        }
-                        None if known.is_some() => tell("the state can be written again"),
-                        Some(_) | None => {}
-                    }
-                    known = trouble;
-                }
-            }
-        }
     }
 
     /// Ends everything: users first, then the processes. For an embedded run, and for a host that is
