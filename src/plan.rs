@@ -83,6 +83,9 @@ pub struct TrafficPlan {
     /// The label that has another value on the candidate's pods, and that value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_apart: Option<(String, String)>,
+    /// The image of the pod that goes back when nobody runs the promotion any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

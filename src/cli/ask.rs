@@ -9,12 +9,13 @@ use tokio::time::Instant;
 use super::error::Error;
 use super::exit::Exit;
 use super::follow::{self, Following, OnCancel, OnUnknown};
-use super::output::Printer;
+use super::output::{Printer, human};
 use super::peer::Peer;
 use super::report::About;
 use super::signals::Signals;
 use super::target::{Found, Target};
 use crate::history::AskedFor;
+use crate::host::client::ClientError;
 use crate::host::protocol::{Answer, Request};
 use crate::published::StatusLine;
 
@@ -153,7 +154,7 @@ fn stage(status: &StatusLine, written: Option<u16>) -> Result<usize, Error> {
 }
 
 async fn send(printer: &Printer, peer: &Peer, request: &Request) -> Result<Exit, Error> {
-    match peer.ask(request).await {
+    match last_answer(printer, peer, request).await {
         Ok(Answer::Done { message }) => {
             if printer.is_json() {
                 let target = peer.target();
@@ -165,6 +166,27 @@ async fn send(printer: &Printer, peer: &Peer, request: &Request) -> Result<Exit,
         }
         Ok(answer) => Err(follow::unexpected(answer)),
         Err(error) => Err(peer.unreachable(error)),
+    }
+}
+
+/// Waits for the end of what is asked for: what is done in this process ends with it. An orphan's way
+/// back is told as it goes.
+async fn last_answer(
+    printer: &Printer,
+    peer: &Peer,
+    request: &Request,
+) -> Result<Answer, ClientError> {
+    let mut answers = peer.begin(request).await?;
+    loop {
+        match answers.recv().await.ok_or(ClientError::HungUp)?? {
+            Answer::Event { line } if printer.is_json() => printer.object(&line),
+            Answer::Event { line } => printer.say(&human::event(&line)),
+            Answer::Begun { .. } | Answer::Status { .. } => {}
+            answer @ (Answer::Done { .. }
+            | Answer::Result { .. }
+            | Answer::Plan { .. }
+            | Answer::Error { .. }) => return Ok(answer),
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use clap::Subcommand;
 use super::error::Error;
 use super::exit::Exit;
 use super::output::Printer;
+use super::target::Target;
+use super::watchdog;
 use crate::example_app::{self, ExampleApp};
 use crate::load::{self, LoadArgs};
 use crate::platform::local::process::session;
@@ -19,6 +21,14 @@ pub(crate) enum Hidden {
         #[arg(last = true)]
         command: Vec<OsString>,
     },
+    /// Take a promotion back when nobody runs it any more: what the pod of `--watchdog` does
+    #[command(hide = true)]
+    Watchdog {
+        target: Target,
+        /// The promotion
+        #[arg(long)]
+        id: String,
+    },
     /// A small service that can misbehave on purpose
     #[command(hide = true)]
     ExampleApp(Box<ExampleApp>),
@@ -28,12 +38,23 @@ pub(crate) enum Hidden {
 }
 
 impl Hidden {
+    /// Returns the target that it names.
+    pub(crate) const fn target(&mut self) -> Option<&mut Target> {
+        match self {
+            Self::Watchdog { target, .. } => Some(target),
+            Self::ExecSession { .. } | Self::ExampleApp(_) | Self::Load(_) => None,
+        }
+    }
+
     pub(crate) fn run(self, printer: &Printer) -> Result<Exit, Error> {
         match self {
             Self::ExecSession { command } => match session::exec(&command) {
                 Ok(never) => match never {},
                 Err(error) => Err(Error::internal("can't become the command").caused_by(error)),
             },
+            Self::Watchdog { target, id } => {
+                super::runtime()?.block_on(watchdog::watch(printer, &target, &id))
+            }
             Self::ExampleApp(app) => {
                 let ended = super::runtime()?.block_on(example_app::run(*app));
                 let ended = ended

@@ -37,6 +37,7 @@ mod ask;
 mod backtest;
 mod completions;
 mod demo;
+mod doctor;
 mod explain;
 mod hidden;
 mod history;
@@ -54,6 +55,7 @@ mod serve;
 mod simulate;
 mod status;
 mod validate;
+mod watchdog;
 
 pub(crate) use error::Error;
 pub use exit::Exit;
@@ -67,7 +69,8 @@ Examples:
   gate demo
   gate promote examples/local/checkout.yaml --release v2 --load 200
   gate serve examples/local/checkout.yaml
-  gate promote local/checkout --release v2";
+  gate promote local/checkout --release v2
+  gate promote deployment/checkout -n shop --release registry.example/checkout:v2";
 
 /// Release progressively, judge on evidence, go back in one write
 ///
@@ -150,8 +153,10 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Show what a promotion would do, stage by stage
     Plan(preflight::TrafficArgs),
-    /// Check whether the traffic can prove each stage; change nothing
-    Preflight(preflight::TrafficArgs),
+    /// Check permissions, objects, metrics, and whether the traffic can prove each stage; change nothing
+    Preflight(preflight::PreflightArgs),
+    /// Find what an interrupted promotion left behind, and repair it
+    Doctor(doctor::DoctorArgs),
     /// Simulate promotions: how soon a regression is found, how often a harmless release is taken back
     Simulate(simulate::SimulateArgs),
     /// Judge a recording or a past deployment: what would have been done, and when
@@ -238,6 +243,7 @@ fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Validate(args) => validate::validate(printer, &args),
         Command::Plan(args) => block_on(&global, preflight::plan(printer, args)),
         Command::Preflight(args) => block_on(&global, preflight::preflight(printer, args)),
+        Command::Doctor(args) => block_on(&global, doctor::doctor(printer, args)),
         Command::Simulate(args) => simulate::simulate(printer, &args),
         Command::Backtest(args) => block_on(&global, backtest::backtest(printer, args)),
         Command::Explain(args) => explain::explain(printer, &args),

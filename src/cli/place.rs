@@ -57,7 +57,9 @@ impl Command {
             Self::Approve(args) => Some(args.target()),
             Self::Rollback(args) => Some(args.target()),
             Self::History(args) => args.target(),
-            Self::Plan(args) | Self::Preflight(args) => Some(args.target()),
+            Self::Plan(args) => Some(args.target()),
+            Self::Preflight(args) => Some(args.target()),
+            Self::Doctor(args) => Some(args.target()),
             Self::Explain(args) => args.target(),
             Self::Init(args) => args.target(),
             Self::Demo
@@ -69,8 +71,8 @@ impl Command {
             | Self::Schema(_)
             | Self::Completions(_)
             | Self::Man
-            | Self::Version
-            | Self::Hidden(_) => None,
+            | Self::Version => None,
+            Self::Hidden(command) => command.target(),
         }
     }
 

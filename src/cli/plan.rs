@@ -5,22 +5,25 @@ use serde::Serialize;
 
 use super::chosen::{self, BUILT_IN, Chosen};
 use super::error::Error;
-use super::exit::Exit;
 use super::output::{Printer, plan as shown};
 use super::peer::Peer;
 use super::target::{Found, Target};
+use crate::cluster::Cluster;
+use crate::cluster::look::{Looked, Reach};
 use crate::evidence::prometheus::{Arms, Source};
 use crate::host::protocol::{Answer, PolicyText, Promote, Request};
 use crate::plan::{LOCAL_DEFAULTS, Plan, Release};
+use crate::platform::kubernetes::preflight::Finding;
 use crate::platform::local::app::App;
 use crate::platform::local::scraped;
 use crate::policy::diagnostic::did_you_mean;
+use crate::share::Share;
 
 pub(crate) const PLAN_SCHEMA: &str = "gate.plan/v1";
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PlanArgs {
-    /// What is released: local/NAME or an app file
+    /// What is released: deployment/NAME, local/NAME or an app file
     pub(crate) target: Target,
     /// The new version: IMAGE or CONTAINER=IMAGE (repeatable) of a Deployment, else the name of a
     /// release in the app file
@@ -47,11 +50,23 @@ struct PlanLine<'a> {
     most_s: f64,
     #[serde(flatten)]
     plan: &'a Plan,
+    /// What the stages' shares are with whole pods; absent outside a cluster.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reach: Vec<ReachLine>,
+    /// Absent outside a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings: Option<&'a [Finding]>,
 }
 
-pub(crate) async fn plan(printer: &Printer, args: PlanArgs) -> Result<Exit, Error> {
-    show(printer, &resolve(printer, &args).await?);
-    Ok(Exit::Done)
+/// What a stage's share is with whole pods.
+#[derive(Debug, Serialize)]
+struct ReachLine {
+    /// From 1.
+    stage: usize,
+    stage_share: Share,
+    candidate_copies: u32,
+    stable_copies: u32,
+    seen_share: Share,
 }
 
 /// Returns the plan: the host's where one serves the app, else what a host of its own would make.
@@ -66,18 +81,44 @@ pub(crate) async fn resolve(printer: &Printer, args: &PlanArgs) -> Result<Plan, 
     }
 }
 
-pub(crate) fn show(printer: &Printer, plan: &Plan) {
+/// Shows a plan; `looked`: what was found of it in a cluster.
+pub(crate) fn show(printer: &Printer, plan: &Plan, looked: Option<&Looked>) {
     if printer.is_json() {
+        let reach = looked.map_or(&[][..], |looked| &looked.reach);
         printer.object(&PlanLine {
             schema: PLAN_SCHEMA,
             hash: plan.hash(),
             least_s: plan.least().as_secs_f64(),
             most_s: plan.most().as_secs_f64(),
             plan,
+            reach: reach.iter().enumerate().map(|(at, reach)| line(at + 1, reach)).collect(),
+            findings: looked.map(|looked| looked.findings.as_slice()),
         });
     } else {
-        printer.answer(&shown::render(plan));
+        printer.answer(&shown::render(plan, looked));
     }
+}
+
+const fn line(stage: usize, reach: &Reach) -> ReachLine {
+    ReachLine {
+        stage,
+        stage_share: reach.asked,
+        candidate_copies: reach.candidate,
+        stable_copies: reach.stable,
+        seen_share: reach.seen,
+    }
+}
+
+/// Looks at all that a cluster has to say.
+pub(crate) async fn look(
+    printer: &Printer,
+    args: &PlanArgs,
+    cluster: &Cluster,
+) -> Result<Looked, Error> {
+    let named = chosen::named(printer, args.policy.as_deref())?;
+    let peer = Peer::Cluster(cluster.clone());
+    let promote = to_peer(printer, &peer, &args.release(), named).await?;
+    cluster.look(&promote).await.map_err(|answer| super::follow::unexpected(*answer))
 }
 
 /// Returns the plan of an app that nobody serves yet. Pure but for the files that it names.
@@ -150,7 +191,14 @@ pub(crate) async fn to_peer(
 }
 
 pub(crate) fn request(release: &str, policy: Option<PolicyText>) -> Promote {
-    Promote { release: release.to_owned(), policy, by: super::me(), retry: None, gitops_ok: false }
+    Promote {
+        release: release.to_owned(),
+        policy,
+        by: super::me(),
+        retry: None,
+        gitops_ok: false,
+        watchdog: None,
+    }
 }
 
 pub(crate) async fn ask(peer: &Peer, promote: Promote) -> Result<Plan, Error> {

@@ -1,5 +1,5 @@
 //! `gate preflight`, and `gate plan --rps`: whether the traffic can prove each stage before its deadline, and how
-//! small a regression it lets through.
+//! small a regression it lets through; in a cluster also what else speaks against a promotion.
 
 use std::time::Duration;
 
@@ -11,9 +11,11 @@ use super::exit::Exit;
 use super::output::{Printer, preflight as shown};
 use super::plan::{self, PlanArgs};
 use super::target::{Target, read_app_again};
-use super::traffic::{Traffic, ask_server, given, measure};
+use super::traffic::{Traffic, ask_server, counted, given, measure};
 use crate::analysis::evidence::{Assumed, Outlook, outlook};
+use crate::cluster::look::Looked;
 use crate::plan::{Plan, Stage};
+use crate::platform::kubernetes::preflight::{Finding, Level};
 use crate::policy::{InsufficientTraffic, JudgeKind};
 use crate::share::Share;
 
@@ -37,6 +39,26 @@ pub(crate) struct TrafficArgs {
 impl TrafficArgs {
     pub(crate) const fn target(&mut self) -> &mut Target {
         &mut self.what.target
+    }
+
+    /// Where nothing is said of the traffic.
+    pub(crate) const fn without(what: PlanArgs) -> Self {
+        Self { what, rps: None }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PreflightArgs {
+    #[command(flatten)]
+    traffic: TrafficArgs,
+    /// In a cluster: print the Role that this promotion needs, for `kubectl apply -f -`, and nothing else
+    #[arg(long)]
+    role: bool,
+}
+
+impl PreflightArgs {
+    pub(crate) const fn target(&mut self) -> &mut Target {
+        self.traffic.target()
     }
 }
 
@@ -66,6 +88,9 @@ pub(crate) struct Preflight {
     pub(crate) provable: bool,
     pub(crate) stages: Vec<StageOutlook>,
     pub(crate) warnings: Vec<String>,
+    /// Of the cluster, worst first; absent elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) findings: Option<Vec<Finding>>,
 }
 
 /// What the traffic can prove in one stage.
@@ -90,9 +115,17 @@ pub(crate) struct StageOutlook {
 
 /// `gate plan`: the plan, and what the traffic can prove where it is given, or where a metrics server knows it.
 pub(crate) async fn plan(printer: &Printer, args: TrafficArgs) -> Result<Exit, Error> {
+    if let Some(cluster) = args.what.target.cluster() {
+        let looked = plan::look(printer, &args.what, &cluster).await?;
+        plan::show(printer, &looked.plan, Some(&looked));
+        let refused = refused(&looked.findings);
+        let traffic = args.rps.map(given).or_else(|| looked.traffic.map(counted));
+        let proven = traffic.map(|traffic| judge(printer, of(&looked.plan, traffic, Vec::new())?));
+        return refused.map_or_else(|| proven.unwrap_or(Ok(Exit::Done)), Err);
+    }
     let mut plan = plan::resolve(printer, &args.what).await?;
     let asked = ask_server(&mut plan, &args.what.target).await;
-    plan::show(printer, &plan);
+    plan::show(printer, &plan, None);
     let known = match (args.rps, asked) {
         (Some(rps), Ok(asked)) => Some((given(rps), asked.map_or_else(Vec::new, |(_, n)| n))),
         (Some(rps), Err(why)) => Some((given(rps), vec![why.in_one_line()])),
@@ -103,14 +136,26 @@ pub(crate) async fn plan(printer: &Printer, args: TrafficArgs) -> Result<Exit, E
         }
     };
     match known {
-        Some((traffic, notes)) => judge(printer, &plan, traffic, notes),
+        Some((traffic, notes)) => judge(printer, of(&plan, traffic, notes)?),
         None => Ok(Exit::Done),
     }
 }
 
 /// `gate preflight`: whether its source can be judged with, and what the traffic can prove, measured where it
 /// is not given.
-pub(crate) async fn preflight(printer: &Printer, args: TrafficArgs) -> Result<Exit, Error> {
+pub(crate) async fn preflight(printer: &Printer, args: PreflightArgs) -> Result<Exit, Error> {
+    let PreflightArgs { traffic: args, role } = args;
+    if let Some(cluster) = args.what.target.cluster() {
+        let looked = plan::look(printer, &args.what, &cluster).await?;
+        if role {
+            printer.raw(looked.role.as_bytes());
+            return Ok(Exit::Done);
+        }
+        return in_cluster(printer, args.rps, looked);
+    }
+    if role {
+        return Err(Error::user("`--role` is of `deployment/NAME`"));
+    }
     let mut plan = plan::resolve(printer, &args.what).await?;
     let asked = ask_server(&mut plan, &args.what.target).await?;
     let (traffic, notes) = match (args.rps, asked, &args.what.target) {
@@ -119,39 +164,69 @@ pub(crate) async fn preflight(printer: &Printer, args: TrafficArgs) -> Result<Ex
         (None, None, Target::File(path)) => {
             (measure(printer, read_app_again(path)?.admin).await?, Vec::new())
         }
-        (None, None, Target::Deployment { name, .. }) => {
-            return Err(
-                Error::user(format!("the traffic of {name} is not known")).hint("give `--rps N`")
-            );
+        (None, None, target @ (Target::Local(_) | Target::Deployment { .. })) => {
+            return Err(unknown_traffic(target));
         }
-        (None, None, Target::Local(name)) => return Err(unknown_traffic(name)),
     };
-    judge(printer, &plan, traffic, notes)
+    judge(printer, of(&plan, traffic, notes)?)
 }
 
-fn unknown_traffic(name: &str) -> Error {
-    Error::user(format!("the traffic of {name} is not known"))
+/// What speaks against it comes first; without known traffic nothing is said of what it can prove.
+fn in_cluster(printer: &Printer, rps: Option<f64>, looked: Looked) -> Result<Exit, Error> {
+    let refused = refused(&looked.findings);
+    let traffic = rps.map(given).or_else(|| looked.traffic.map(counted));
+    let mut preflight = of(&looked.plan, traffic.unwrap_or(given(0.0)), Vec::new())?;
+    if traffic.is_none() {
+        preflight.stages.clear();
+        preflight.provable = false;
+        preflight.warnings = vec![
+            "how much traffic there is nobody counts before it begins: give `--rps N` to see what it can prove"
+                .into(),
+        ];
+    }
+    preflight.findings = Some(looked.findings);
+    let judged = match traffic {
+        Some(_) => judge(printer, preflight),
+        None => {
+            show(printer, &preflight);
+            Ok(Exit::Done)
+        }
+    };
+    refused.map_or(judged, Err)
+}
+
+/// Returns the error that findings are, if one of them refuses.
+fn refused(findings: &[Finding]) -> Option<Error> {
+    let count = findings.iter().filter(|finding| finding.level == Level::Refuse).count();
+    let what = match count {
+        0 => return None,
+        1 => "something has to change before it can begin".to_owned(),
+        several => format!("{several} things have to change before it can begin"),
+    };
+    Some(Error::new(Exit::Refused, what))
+}
+
+fn unknown_traffic(target: &Target) -> Error {
+    Error::user(format!("the traffic of {target} is not known"))
         .hint("name its app file, so that its running host is measured, or give `--rps N`")
 }
 
-fn judge(
-    printer: &Printer,
-    plan: &Plan,
-    traffic: Traffic,
-    notes: Vec<String>,
-) -> Result<Exit, Error> {
-    let preflight = of(plan, traffic, notes)?;
-    if printer.is_json() {
-        printer.object(&preflight);
-    } else {
-        printer.answer(&shown::render(&preflight));
-    }
+fn judge(printer: &Printer, preflight: Preflight) -> Result<Exit, Error> {
+    show(printer, &preflight);
     if preflight.provable {
         return Ok(Exit::Done);
     }
     let unproven = preflight.stages.iter().find(|stage| !stage.provable);
     let remedy = unproven.and_then(|stage| stage.remedy.clone());
     Err(Error::user("the traffic can't prove every stage before its deadline").maybe_hint(remedy))
+}
+
+fn show(printer: &Printer, preflight: &Preflight) {
+    if printer.is_json() {
+        printer.object(preflight);
+    } else {
+        printer.answer(&shown::render(preflight));
+    }
 }
 
 fn of(plan: &Plan, traffic: Traffic, mut warnings: Vec<String>) -> Result<Preflight, Error> {
@@ -179,6 +254,7 @@ fn of(plan: &Plan, traffic: Traffic, mut warnings: Vec<String>) -> Result<Prefli
         provable: stages.iter().all(|stage| stage.provable),
         stages,
         warnings,
+        findings: None,
     })
 }
 

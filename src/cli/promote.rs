@@ -16,6 +16,7 @@ use super::output::Printer;
 use super::own::{self, OwnRun};
 use super::peer::Peer;
 use super::plan::{self, PlanArgs};
+use super::preflight::{self, TrafficArgs};
 use super::report::About;
 use super::signals::Signals;
 use super::target::{self, Found, Target};
@@ -57,6 +58,10 @@ pub(crate) struct PromoteArgs {
     /// In a cluster: end the promotion of a gate that has been silent for a minute, and begin this one
     #[arg(long)]
     take_over: bool,
+    /// In a cluster: start a pod of this image of gate that takes the share to 0 when this gate is
+    /// silent for a minute
+    #[arg(long, value_name = "IMAGE")]
+    watchdog: Option<String>,
     /// What SIGINT and SIGTERM do
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     on_cancel: OnCancel,
@@ -93,7 +98,7 @@ pub(crate) async fn promote(
     args: PromoteArgs,
 ) -> Result<Exit, Error> {
     if args.dry_run {
-        return plan::plan(printer, args.what).await;
+        return preflight::plan(printer, TrafficArgs::without(args.what)).await;
     }
     let deadline = timeout.map(|limit| (Instant::now() + limit, limit));
     let start = Start { printer, args: &args, deadline };
@@ -140,6 +145,9 @@ impl Start<'_> {
     }
 
     async fn at_peer(&self, peer: Peer, named: Option<Chosen>) -> Result<Exit, Error> {
+        if self.args.watchdog.is_some() && matches!(peer, Peer::Host { .. }) {
+            return Err(no_watchdog());
+        }
         if self.args.load.is_some() {
             return Err(Error::user("`--load` needs an app file that no gate serves yet")
                 .hint("`gate load URL --rps N --duration TIME` sends load to a running app"));
@@ -148,6 +156,7 @@ impl Start<'_> {
         let mut promote = plan::to_peer(self.printer, &peer, release, named).await?;
         promote.retry.clone_from(&self.args.retry);
         promote.gitops_ok = self.args.gitops_ok;
+        promote.watchdog.clone_from(&self.args.watchdog);
         let mut signals = Signals::listen()?;
         let following = Following {
             printer: self.printer,
@@ -165,6 +174,9 @@ impl Start<'_> {
         if self.args.on_cancel == OnCancel::Detach {
             return Err(Error::user("`--on-cancel detach` needs a host to leave it to")
                 .hint(format!("start one with `gate serve {}`", path.display())));
+        }
+        if self.args.watchdog.is_some() {
+            return Err(no_watchdog());
         }
         // Everything that the user can have got wrong is said before a process is started.
         let release = &self.args.what.release();
@@ -194,4 +206,9 @@ impl Start<'_> {
         let nobody = if io::stdin().is_terminal() { OnUnknown::Hold } else { OnUnknown::Exit };
         self.args.on_unknown.unwrap_or(nobody)
     }
+}
+
+fn no_watchdog() -> Error {
+    Error::user("`--watchdog` is a pod, and this target is in no cluster")
+        .hint("a host that is killed finishes the promotion when it is started again")
 }

@@ -106,6 +106,14 @@ impl Target {
         Ok(())
     }
 
+    /// Returns the cluster that has it; `None`: it is a local one.
+    pub(crate) fn cluster(&self) -> Option<Cluster> {
+        match self {
+            Self::Deployment { name, place } => Some(Cluster::new(place.clone(), name.clone())),
+            Self::Local(_) | Self::File(_) => None,
+        }
+    }
+
     /// Looks who serves it. A cluster is not asked.
     ///
     /// # Errors

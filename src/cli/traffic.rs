@@ -8,6 +8,7 @@ use super::exit::Exit;
 use super::output::Printer;
 use super::plan;
 use super::target::{Target, read_app_again};
+use crate::evidence::prometheus;
 use crate::evidence::prometheus::before::Unfit;
 use crate::evidence::scrape::scrape;
 use crate::plan::Plan;
@@ -30,6 +31,15 @@ pub(crate) const fn given(rps: f64) -> Traffic {
     Traffic { rps, error_rate: ERROR_RATE, watched_s: None }
 }
 
+/// As a metrics server counts it.
+pub(crate) fn counted(traffic: prometheus::Traffic) -> Traffic {
+    Traffic {
+        rps: traffic.rps,
+        error_rate: traffic.error_rate.unwrap_or(ERROR_RATE),
+        watched_s: Some(traffic.seconds),
+    }
+}
+
 /// Asks the plan's metrics server, if it has one, whether stable can be judged with it, and how much traffic
 /// it has. What the server has to say is written into the plan.
 pub(crate) async fn ask_server(
@@ -45,7 +55,7 @@ pub(crate) async fn ask_server(
             return Err(Error::user("which series are stable's is not known")
                 .hint("name its app file, where the ports of its releases are"));
         }
-        // Its pods have to be known first: a promotion asks there.
+        // A cluster asks by itself, once it knows the pods.
         Target::Deployment { .. } => return Ok(None),
     };
     let app = read_app_again(path)?;
@@ -58,12 +68,7 @@ pub(crate) async fn ask_server(
     let notes = fitness.notes.clone();
     fitness.complete(&mut plan.judge);
     let traffic = source.traffic(&arms).await.map_err(unfit)?;
-    let traffic = Traffic {
-        rps: traffic.rps,
-        error_rate: traffic.error_rate.unwrap_or(ERROR_RATE),
-        watched_s: Some(traffic.seconds),
-    };
-    Ok(Some((traffic, notes)))
+    Ok(Some((counted(traffic), notes)))
 }
 
 /// Counts the requests of the running host for a while.

@@ -10,7 +10,7 @@ use super::requests::Stopped;
 use super::survey::{selector, survey, target};
 use crate::clock::{Clock as _, SystemClock};
 use crate::host::protocol::{PolicyText, Promote};
-use crate::plan::{CLUSTER_DEFAULTS, Plan, Release};
+use crate::plan::{CLUSTER_DEFAULTS, Plan, Release, TrafficPlan};
 use crate::platform::kubernetes::access::Access;
 use crate::platform::kubernetes::names;
 use crate::platform::kubernetes::preflight::{self, Level, Question, Surroundings};
@@ -45,6 +45,28 @@ pub(super) async fn admit(
     promote: &Promote,
     ledger: Option<&Ledger>,
 ) -> Result<Admitted, Stopped> {
+    let (seen, asked) = understand(access, name, promote).await?;
+    resolve(access, seen, asked, ledger).await
+}
+
+/// Returns what is asked for, whether or not it may begin.
+///
+/// # Errors
+/// It makes no sense, or nothing can move the traffic.
+pub(super) async fn considered(
+    access: &Access,
+    name: &str,
+    promote: &Promote,
+) -> Result<Considered, Stopped> {
+    let (seen, asked) = understand(access, name, promote).await?;
+    consider(seen, asked, |_, _| Ok(()))
+}
+
+async fn understand(
+    access: &Access,
+    name: &str,
+    promote: &Promote,
+) -> Result<(Snapshot, Asked), Stopped> {
     let given = promote.policy.as_ref().map(read_policy).transpose()?;
     let by_routes = given.as_ref().is_some_and(|(policy, _)| goes_by_routes(policy));
     let seen = survey(access, name, by_routes).await?;
@@ -53,15 +75,16 @@ pub(super) async fn admit(
     let release = template::with_release(&stable, &wanted(&promote.release)?)
         .map_err(|misfit| Stopped::usage(misfit.to_string(), Some("CONTAINER=IMAGE".into())))?;
     let (policy, source) = given.map_or_else(|| own_policy(target), Ok)?;
-    let ask = Asked {
+    let asked = Asked {
         policy,
         source,
         release,
         retry: promote.retry.clone(),
         gitops_ok: promote.gitops_ok,
+        watchdog: promote.watchdog.clone(),
         at_once: false,
     };
-    resolve(access, seen, ask, ledger).await
+    Ok((seen, asked))
 }
 
 /// Returns the plan of a way back to a revision that the Deployment had before.
@@ -86,7 +109,15 @@ pub(super) async fn admit_back(
         policy = policy.at_once();
         source = "rollback --now".into();
     }
-    let ask = Asked { policy, source, release, retry: None, gitops_ok: now, at_once: now };
+    let ask = Asked {
+        policy,
+        source,
+        release,
+        retry: None,
+        gitops_ok: now,
+        watchdog: None,
+        at_once: now,
+    };
     resolve(access, seen, ask, ledger).await
 }
 
@@ -140,6 +171,7 @@ struct Asked {
     release: Value,
     retry: Option<String>,
     gitops_ok: bool,
+    watchdog: Option<String>,
     /// A person has decided: nothing is measured, so that nothing can be in the way.
     at_once: bool,
 }
@@ -150,7 +182,66 @@ async fn resolve(
     asked: Asked,
     ledger: Option<&Ledger>,
 ) -> Result<Admitted, Stopped> {
-    let Asked { policy, source, release, retry, gitops_ok, at_once } = asked;
+    let (retry, at_once) = (asked.retry.clone(), asked.at_once);
+    let may_begin = |plan: &Plan, target: &_| refuse(plan, target, ledger, retry.as_deref());
+    let mut asked = consider(seen, asked, may_begin)?;
+    let found = preflight::judged(&asked.question(), &Surroundings::default());
+    if let Some(finding) = found.into_iter().find(|finding| finding.level == Level::Refuse) {
+        return Err(Stopped::refused(finding.what, finding.remedy));
+    }
+    if !at_once {
+        measure(access, &asked.seen, &mut asked.plan).await?;
+    }
+    let selector = selector(target_of(&asked.seen));
+    let Considered { plan, router, stable, release, .. } = asked;
+    Ok(Admitted { plan, router, stable, release, selector })
+}
+
+/// What a promotion would be.
+#[derive(Debug)]
+pub(super) struct Considered {
+    pub(super) seen: Snapshot,
+    pub(super) plan: Plan,
+    pub(super) router: Router,
+    policy: Policy,
+    stable: Value,
+    release: Value,
+    gitops_ok: bool,
+}
+
+impl Considered {
+    pub(super) fn question(&self) -> Question<'_> {
+        let target = target_of(&self.seen);
+        Question {
+            seen: &self.seen,
+            plan: &self.plan,
+            policy: &self.policy,
+            router: &self.router,
+            template: &self.release,
+            target: target.metadata.name.as_deref().unwrap_or_default(),
+            gitops_ok: self.gitops_ok,
+            pods_proxy: self.plan.judge.server().is_none(),
+            watchdog: self.plan.traffic.as_ref().is_some_and(|traffic| traffic.watchdog.is_some()),
+        }
+    }
+
+    /// Returns what would be answered instead of beginning.
+    pub(super) fn refused(&self, ledger: Option<&Ledger>) -> Option<Stopped> {
+        refuse(&self.plan, target_of(&self.seen), ledger, None).err()
+    }
+
+    /// Returns how many copies stable has.
+    pub(super) fn copies(&self) -> u32 {
+        Rollout::of(target_of(&self.seen)).wanted
+    }
+}
+
+fn consider(
+    seen: Snapshot,
+    asked: Asked,
+    may_begin: impl FnOnce(&Plan, &DynamicObject) -> Result<(), Stopped>,
+) -> Result<Considered, Stopped> {
+    let Asked { policy, source, release, gitops_ok, watchdog, retry: _, at_once: _ } = asked;
     let target = target_of(&seen);
     let stable = template_of(target);
     let name = target.metadata.name.as_deref().unwrap_or_default();
@@ -162,29 +253,10 @@ async fn resolve(
     let (old, new) = (named(&stable, &release), named(&release, &stable));
     let target_name = format!("deployment/{name}");
     let mut plan = Plan::new(&policy, source, target_name, old, new, CLUSTER_DEFAULTS);
-    refuse(&plan, target, ledger, retry.as_deref())?;
+    may_begin(&plan, target)?;
     let router = router(&policy, &seen, &stable)?;
-    plan.traffic = Some(router.plan());
-    let question = Question {
-        seen: &seen,
-        plan: &plan,
-        policy: &policy,
-        router: &router,
-        template: &release,
-        target: name,
-        gitops_ok,
-        pods_proxy: plan.judge.server().is_none(),
-        watchdog: false,
-    };
-    let found = preflight::judged(&question, &Surroundings::default());
-    if let Some(finding) = found.into_iter().find(|finding| finding.level == Level::Refuse) {
-        return Err(Stopped::refused(finding.what, finding.remedy));
-    }
-    if !at_once {
-        measure(access, &seen, &mut plan).await?;
-    }
-    let selector = selector(target);
-    Ok(Admitted { plan, router, stable, release, selector })
+    plan.traffic = Some(TrafficPlan { watchdog, ..router.plan() });
+    Ok(Considered { seen, plan, router, policy, stable, release, gitops_ok })
 }
 
 fn router(policy: &Policy, seen: &Snapshot, template: &Value) -> Result<Router, Stopped> {

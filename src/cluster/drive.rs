@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use super::begin::{Held, Refused};
+use super::begin::{Came, Held, Refused};
 use super::diary::Lost;
+use super::guard;
 use super::listening::{Listening, Wish};
 use super::measure::evidence;
 use super::requests::{Cluster, Stopped};
@@ -18,6 +20,7 @@ use crate::host::protocol::Answer;
 use crate::plan::Plan;
 use crate::platform::kubernetes::router::Router;
 use crate::platform::kubernetes::target::{SETTLE_LIMIT, Settings, watches};
+use crate::platform::kubernetes::watchdog::{self, Watchdog};
 use crate::platform::kubernetes::watching::Watched;
 use crate::platform::kubernetes::{Access, Kubernetes};
 use crate::published::{ResultLine, asked_share};
@@ -54,10 +57,17 @@ impl Drive<'_> {
             release: ledger.templates.release,
             asked: asked_share(&plan, &ledger.folded.state),
         };
+        let came = held.came;
         let diary = held.diary(clock.clone());
         let lost = diary.lost();
         let watched = Watched::start(&self.access, watches(&settings, &self.selector));
-        watched.settled(SETTLE_LIMIT).await?;
+        let seen = watched.settled(SETTLE_LIMIT).await?;
+        let watchdog = guard::of_plan(&plan, self.cluster.name(), &id, &self.router, &seen);
+        let back = self.wish.is_some() || ledger.folded.state.back.is_some();
+        let (unguarded, _standing) = match watchdog.filter(|_| !back) {
+            Some(watchdog) => self.guarded(watchdog, came, &clock).await,
+            None => (None, None),
+        };
         let evidence = evidence(self.access.clone(), watched.clone(), &plan);
         let platform = Kubernetes::new(
             self.access.clone(),
@@ -67,7 +77,7 @@ impl Drive<'_> {
             clock.clone(),
         );
         let (history, wishes) = Listening::new(diary);
-        if let Some(wish) = self.wish.clone() {
+        for wish in self.wish.clone().into_iter().chain(unguarded) {
             let _ = wishes.send(wish).await;
         }
         self.cluster.runs(Some(wishes.clone()));
@@ -86,6 +96,35 @@ impl Drive<'_> {
         self.conclude(&id, &plan, outcome, seams.history, &clock).await
     }
 
+    /// Has a watchdog before the first share is given. One that goes on has given a share already, and
+    /// does not wait for it.
+    async fn guarded(
+        &self,
+        watchdog: Watchdog,
+        came: Came,
+        clock: &SystemClock,
+    ) -> (Option<Wish>, Option<JoinSet<()>>) {
+        match came {
+            Came::Begun => {
+                let stood = guard::stand(&self.access, &watchdog).await;
+                let wish = stood.err().map(|error| {
+                    let ask =
+                        Ask { at: clock.now(), by: "gate".into(), reason: Some(error.to_string()) };
+                    (AskedFor::Abort, ask)
+                });
+                (wish, None)
+            }
+            Came::OwnerGone | Came::TakenOver => {
+                let (access, mut standing) = (self.access.clone(), JoinSet::new());
+                standing.spawn(async move {
+                    // Without one it is as it was a moment ago.
+                    let _ = guard::stand(&access, &watchdog).await;
+                });
+                (None, Some(standing))
+            }
+        }
+    }
+
     async fn conclude(
         &self,
         id: &str,
@@ -99,6 +138,10 @@ impl Drive<'_> {
         // What it says is true without it: the state before it is terminal already.
         let _ = history.record(clock.now(), record, Urgency::WayBack).await;
         let _ = history.diary.close(CLOSE_LIMIT).await;
+        if plan.traffic.as_ref().is_some_and(|traffic| traffic.watchdog.is_some()) {
+            // One that stays sees the end in the record, and goes by itself.
+            let _ = watchdog::remove(&self.access, self.cluster.name(), id).await;
+        }
         Ok(line)
     }
 }

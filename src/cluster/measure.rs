@@ -1,7 +1,7 @@
 //! Before the beginning: what the plan's source of counters has to say of itself.
 
 use super::requests::Stopped;
-use crate::evidence::prometheus::{Counted, Fitness, Source};
+use crate::evidence::prometheus::{Counted, Fitness, Source, Traffic};
 use crate::plan::Plan;
 use crate::platform::kubernetes::Access;
 use crate::platform::kubernetes::evidence::{
@@ -44,6 +44,12 @@ async fn ask_server(seen: &Snapshot, plan: &mut Plan) -> Result<(), Stopped> {
         .map_err(|why| unfit(why.to_string()))?;
     fitness.complete(&mut plan.judge);
     Ok(())
+}
+
+/// Returns stable's traffic as the plan's metrics server counts it; `None`: it has none, or does not know.
+pub(super) async fn traffic(seen: &Snapshot, plan: &Plan) -> Option<Traffic> {
+    let source = Source::for_plan(&plan.judge, Some(POD_LABEL)).ok().flatten()?;
+    source.traffic(&arms(seen)).await.ok()
 }
 
 /// The pods are asked in turn, so that many are asked less often.

@@ -11,6 +11,8 @@
 //! | [`diary`] | the engine's history in the record, with few writes |
 //! | `running` | requests that begin a promotion, or go on with one |
 //! | [`requests`] | the host's requests, done in a cluster |
+//! | [`doctor`] | what a promotion left behind, and its end |
+//! | [`look`] | what is found before a promotion, all of it |
 
 pub mod ledger;
 
@@ -42,7 +44,13 @@ mod drive;
 
 mod running;
 
+mod guard;
+
 pub mod requests;
+
+pub mod doctor;
+
+pub mod look;
 
 pub use requests::Cluster;
 

@@ -89,7 +89,7 @@ impl Cluster {
         Ok(Answer::Result { line: Box::new(drive.run(held).await?) })
     }
 
-    async fn resume(
+    pub(super) async fn resume(
         &self,
         access: &Access,
         held: Held,
@@ -164,12 +164,13 @@ impl Cluster {
         let bad = bad.ok_or_else(|| Stopped::refused("no release is in quarantine", None))?;
         let release = bad.release.name.replace(", ", ",");
         let retry = Some(reason.unwrap_or_else(|| "retried".into()));
-        let promote = Promote { release, policy: None, by, retry, gitops_ok: false };
+        let promote =
+            Promote { release, policy: None, by, retry, gitops_ok: false, watchdog: None };
         self.promote(access, promote, answers).await
     }
 }
 
-fn this(by: &str, now: DateTime<Utc>) -> Result<Owner, Stopped> {
+pub(super) fn this(by: &str, now: DateTime<Utc>) -> Result<Owner, Stopped> {
     Owner::this(by, now).map_err(|error| Stopped::Error {
         exit_code: 1,
         message: format!("can't tell who this process is: {error}"),

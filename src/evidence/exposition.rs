@@ -103,7 +103,7 @@ impl From<ExpositionError> for Unknown {
 /// Returns `requests, errors (5xx), slower than bound 1, …` of all series together.
 ///
 /// Requests and errors come from one metric: the counter, or the histogram's `_count` where there is no
-/// counter with a status. Each of `bounds_ms` must be one of [`bounds`].
+/// counter with a status; one that counts nothing yet needs none. Each of `bounds_ms` must be one of [`bounds`].
 ///
 /// # Errors
 /// See [`ExpositionError`].
@@ -203,6 +203,8 @@ impl Found {
             return if all_tell { Ok([total.all, total.failed]) } else { Err(no_status(of)) };
         }
         match sources.iter().find(|(total, _)| total.series > 0) {
+            // Nothing was asked yet, so nothing can have failed: the label comes with the first request.
+            Some((total, _)) if total.all == 0.0 => Ok([0.0, 0.0]),
             Some((_, of)) => Err(no_status(of)),
             None => Err(ExpositionError::NoSeries { of: names.requests }),
         }

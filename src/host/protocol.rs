@@ -59,6 +59,9 @@ pub struct Promote {
     /// In a cluster: although a GitOps tool holds the fields that are released.
     #[serde(default)]
     pub gitops_ok: bool,
+    /// In a cluster: an image of gate for a pod that goes back when nobody runs the promotion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

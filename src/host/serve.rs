@@ -137,6 +137,7 @@ fn retried(shared: &Shared) -> Result<admission::Admitted, HostError> {
         by: String::new(),
         retry: None,
         gitops_ok: false,
+        watchdog: None,
     };
     admission::plan(shared.local.app(), &stored, &promote)
 }

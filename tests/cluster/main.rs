@@ -9,7 +9,13 @@
 #![expect(clippy::disallowed_methods, reason = "the cluster is real, and so is its time")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod audit;
+
+mod belongings;
+
 mod cluster;
+
+mod killed;
 
 mod load;
 
@@ -18,7 +24,12 @@ mod manifests;
 mod namespace;
 
 #[path = "../local/poll.rs"]
-#[expect(dead_code, reason = "not every suite needs all ways of waiting")]
 mod poll;
 
+mod promotions;
+
 mod smoke;
+
+mod trial;
+
+mod watchdog;

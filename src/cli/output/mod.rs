@@ -15,6 +15,8 @@ pub(crate) mod github;
 
 pub(crate) mod board;
 
+pub(crate) mod doctor;
+
 pub(crate) mod explain;
 
 pub(crate) mod human;

@@ -4,9 +4,12 @@ use tabled::builder::Builder;
 use tabled::settings::object::Rows;
 use tabled::settings::{Alignment, Padding, Style};
 
-use super::style::{FAINT, STRONG, paint};
+use super::style::{BAD, CARE, FAINT, STRONG, paint};
 use super::words;
-use crate::plan::{JudgePlan, Plan, Stage};
+use crate::cluster::look::{Looked, Reach};
+use crate::cluster::owner::SILENT_AFTER;
+use crate::plan::{JudgePlan, Plan, Stage, TrafficPlan};
+use crate::platform::kubernetes::preflight::{Finding, Level};
 use crate::policy::{InsufficientTraffic, JudgeKind, Strategy};
 
 /// Columns between two columns of a table: what they stand apart, and nothing else.
@@ -15,9 +18,46 @@ pub(crate) const GAP: usize = 3;
 /// Digits of the hash that are printed: enough to tell two plans apart.
 const HASH_DIGITS: usize = 12;
 
-pub(crate) fn render(plan: &Plan) -> String {
-    let parts = [head(plan), table(&stages(plan)), conditions(plan), rest(plan)];
+pub(crate) fn render(plan: &Plan, looked: Option<&Looked>) -> String {
+    let mut parts = vec![head(plan), table(&stages(plan, looked)), conditions(plan)];
+    parts.extend(plan.traffic.as_ref().map(traffic));
+    parts.push(rest(plan));
+    parts.extend(looked.into_iter().filter_map(|looked| findings(&looked.findings)));
     parts.join("\n\n")
+}
+
+/// What was found in a cluster; `None`: nothing.
+pub(crate) fn findings(findings: &[Finding]) -> Option<String> {
+    let lines = findings.iter().map(|finding| {
+        let (style, word) = match finding.level {
+            Level::Refuse => (BAD, "refused"),
+            Level::Warn => (CARE, "warning"),
+            Level::Note => (FAINT, "note"),
+        };
+        let remedy = finding.remedy.as_ref().map(|remedy| format!("\n  {}", indented(remedy)));
+        format!("{}: {}{}", paint(style, word), finding.what, remedy.unwrap_or_default())
+    });
+    let lines: Vec<String> = lines.collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+fn indented(text: &str) -> String {
+    text.trim_end().replace('\n', "\n  ")
+}
+
+/// Through what the users come, and what is done there.
+fn traffic(plan: &TrafficPlan) -> String {
+    let services = plan.services.join(", ");
+    let how = match plan.routes.is_empty() {
+        true => "by the number of pods that are let in".to_owned(),
+        false => format!("by the weights of HTTPRoute {}", plan.routes.join(", ")),
+    };
+    let mut lines =
+        vec![format!("router     {}: {how}", plan.router), format!("services   {services}")];
+    lines.extend(plan.set_apart.as_ref().map(|(key, value)| {
+        format!("apart      the candidate's pods have {key}={value}, and a Service of their own")
+    }));
+    lines.join("\n")
 }
 
 /// Returns rows as an aligned table; the first row is its head.
@@ -62,11 +102,24 @@ fn head(plan: &Plan) -> String {
     lines.join("\n")
 }
 
-fn stages(plan: &Plan) -> Vec<Vec<String>> {
+fn stages(plan: &Plan, looked: Option<&Looked>) -> Vec<Vec<String>> {
     let head = ["stage", "share", "hold", "deadline", "approval", "judged on"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(plan.stages.iter().enumerate().map(|(at, stage)| row(at + 1, stage)));
+    if let Some(looked) = looked {
+        rows[0].push("pods".to_owned());
+        rows.iter_mut().skip(1).zip(&looked.reach).for_each(|(row, reach)| row.push(pods(reach)));
+    }
     rows
+}
+
+/// The copies beside stable's, and the share that whole pods make of it.
+fn pods(reach: &Reach) -> String {
+    let Reach { asked, candidate, stable, seen } = reach;
+    match asked == seen {
+        true => format!("{candidate} beside {stable}"),
+        false => format!("{candidate} beside {stable}: {seen}"),
+    }
 }
 
 fn row(number: usize, stage: &Stage) -> Vec<String> {
@@ -105,6 +158,7 @@ fn rest(plan: &Plan) -> String {
     };
     let mut lines = vec![format!("judge      {judge}")];
     lines.extend(source(&plan.judge));
+    lines.extend(plan.traffic.as_ref().map(|traffic| orphaned(plan, traffic)));
     lines.extend([
         format!("no proof   a stage without proof by its deadline {unproven}"),
         format!("prepare    ready within {}", words::duration(plan.prepare_deadline)),
@@ -116,6 +170,20 @@ fn rest(plan: &Plan) -> String {
         ),
     ]);
     lines.join("\n")
+}
+
+/// What becomes of the share when whoever runs the gate dies.
+fn orphaned(plan: &Plan, traffic: &TrafficPlan) -> String {
+    match &traffic.watchdog {
+        Some(image) => format!(
+            "gate dies  a pod of {image} goes back when it was silent for {}",
+            words::duration(SILENT_AFTER)
+        ),
+        None => format!(
+            "gate dies  its share stays until the next gate; without --watchdog IMAGE, end the pipeline\n           with a step that always runs (if: always()): gate abort {} --if-orphaned",
+            plan.target
+        ),
+    }
 }
 
 /// A platform's own counters need no word; a metrics server has a name and a pace.

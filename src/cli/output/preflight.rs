@@ -1,29 +1,43 @@
 //! What the traffic can prove, for people.
 
-use super::plan::table;
+use super::plan::{self, table};
 use super::style::{BAD, CARE, GOOD, STRONG, paint};
 use super::words;
 use crate::cli::preflight::{Preflight, StageOutlook};
 
 pub(crate) fn render(preflight: &Preflight) -> String {
-    let title = format!("{}: can the traffic prove {}?", preflight.target, preflight.release);
+    let Preflight { target, release, stages, .. } = preflight;
+    let mut parts = Vec::new();
+    if let Some(findings) = &preflight.findings {
+        let title = paint(STRONG, &format!("{target}: can {release} be promoted?"));
+        let found = plan::findings(findings);
+        let nothing = || format!("{}: nothing speaks against it", paint(GOOD, "good"));
+        parts.push(format!("{title}\n{}", found.unwrap_or_else(nothing)));
+    }
+    if !stages.is_empty() {
+        let title = paint(STRONG, &format!("{target}: can the traffic prove {release}?"));
+        parts.push([vec![title], traffic(preflight)].concat().join("\n"));
+        parts.push(table(&rows(stages)));
+    }
+    let warnings = preflight.warnings.iter().map(|text| format!("{}: {text}", paint(CARE, "note")));
+    parts.extend(warnings);
+    parts.join("\n\n")
+}
+
+fn traffic(preflight: &Preflight) -> Vec<String> {
     let source = match preflight.measured_over_s {
         Some(seconds) => format!("measured over {}", words::seconds(seconds)),
         None => "as given".to_owned(),
     };
-    let traffic = format!(
+    let mut lines = vec![format!(
         "traffic    {:.1} requests/s ({source}), {:.2} % of stable's fail",
         preflight.requests_per_s,
         preflight.stable_error_share * 100.0
-    );
-    let mut head = vec![paint(STRONG, &title), traffic];
-    head.extend(preflight.source_interval_s.map(|every| {
+    )];
+    lines.extend(preflight.source_interval_s.map(|every| {
         format!("source     {}, scraped every {}", preflight.source, words::seconds(every))
     }));
-    let mut parts = vec![head.join("\n"), table(&rows(&preflight.stages))];
-    let warnings = preflight.warnings.iter().map(|text| format!("{}: {text}", paint(CARE, "note")));
-    parts.extend(warnings);
-    parts.join("\n\n")
+    lines
 }
 
 fn rows(stages: &[StageOutlook]) -> Vec<Vec<String>> {

@@ -57,6 +57,21 @@ fn real_dialects_are_summed() {
     check(&format!("http_requests_total 9\n{EXPRESS}"), &[500.0], &[7.0, 2.0, 3.0]);
 }
 
+/// gate's example before its first request: its counter has no series, its histogram has no status.
+const UNASKED: &str = r#"http_request_duration_seconds_count 0
+http_request_duration_seconds_bucket{le="0.005"} 0
+http_request_duration_seconds_bucket{le="+Inf"} 0
+"#;
+
+#[test]
+fn nothing_has_failed_where_nothing_was_asked() {
+    assert_eq!(counters(UNASKED, Preset::Plain, &[5.0]), Ok(Counters(vec![0.0; 3])));
+    assert_eq!(bounds(UNASKED, Preset::Plain), Ok(vec![5.0]));
+    let asked = UNASKED.replace("count 0", "count 1");
+    let why = counters(&asked, Preset::Plain, &[5.0]).unwrap_err();
+    assert_eq!(why, ExpositionError::NoStatus { of: "http_request_duration_seconds_count" });
+}
+
 #[test]
 fn the_bounds_are_those_that_every_series_has() {
     assert_eq!(bounds(PODINFO, Preset::Plain), Ok(vec![5.0, 100.0]));

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use kube::api::{Api, DynamicObject};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -16,6 +18,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(295);
 /// A write may take so long.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How the API server's audit log calls gate.
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("gate/", env!("CARGO_PKG_VERSION")));
 
 /// What kubectl calls it: absent parts come from the kubeconfig, or from the pod that gate runs in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +62,7 @@ impl Access {
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         config.read_timeout = Some(READ_TIMEOUT);
         config.default_retry = false;
+        config.headers.push((USER_AGENT, AGENT));
         let client = Client::try_from(config)
             .map_err(|error| PlatformError { what: format!("no way into the cluster: {error}") })?;
         Ok(Self { client, namespace })

@@ -29,6 +29,7 @@
 //! | [`gitops`] | who else writes what gate is about to write |
 //! | [`permissions`] | what gate may do, and the Role that lets it |
 //! | [`preflight`] | what speaks against a promotion before it begins |
+//! | [`watchdog`] | the pod that goes back when nobody runs the promotion |
 //! | [`doctor`] | what an interrupted promotion left, and the way to repair it |
 
 pub mod names;
@@ -70,6 +71,8 @@ pub mod gitops;
 pub mod permissions;
 
 pub mod preflight;
+
+pub mod watchdog;
 
 pub mod doctor;
 

@@ -28,6 +28,8 @@ pub const OWNER: &str = "gate.rs/owner";
 pub const RUNS: &str = "gate.rs/runs";
 /// What the annotations of a record begin with by which people ask for something.
 pub const ASKS: &str = "gate.rs/";
+/// Label of the watchdog's pod: the id of the promotion that it guards.
+pub const WATCHDOG: &str = "gate.rs/watchdog";
 /// Kubernetes' own label of a ReplicaSet and its pods.
 pub const TEMPLATE_HASH: &str = "pod-template-hash";
 
@@ -52,6 +54,12 @@ pub fn target_label(target: &str) -> String {
 #[must_use]
 pub fn record(target: &str) -> String {
     fitting(target, "-gate")
+}
+
+/// Returns the name of the watchdog of a target: its pod, its account, its Role.
+#[must_use]
+pub fn watchdog(target: &str) -> String {
+    fitting(target, "-watchdog")
 }
 
 /// Appends a suffix; where that is too long, the middle is cut out and a hash of the whole name stands for it.

@@ -90,13 +90,22 @@ pub fn needed(scope: &Scope<'_>) -> Vec<Permission> {
         list.made(Kind::HorizontalPodAutoscaler, &candidate);
     }
     if scope.watchdog {
-        list.watchdog(&names::fitting(scope.target, WATCHDOG));
+        list.watchdog(&names::watchdog(scope.target));
     }
     list.0.into_values().collect()
 }
 
-/// Of the names of the watchdog's objects.
-const WATCHDOG: &str = "-watchdog";
+/// Returns what the watchdog of a promotion needs: the same, and to end itself.
+#[must_use]
+pub fn of_watchdog(scope: &Scope<'_>) -> Vec<Permission> {
+    let mut all = needed(&Scope { watchdog: false, ..*scope });
+    let mut own = Needs::default();
+    own.raw(RBAC, "roles", &[&names::watchdog(scope.target)], &["get", "delete"]);
+    all.extend(own.0.into_values());
+    all
+}
+
+const RBAC: &str = "rbac.authorization.k8s.io";
 
 fn texts(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
@@ -146,12 +155,9 @@ impl Needs {
     }
 
     fn watchdog(&mut self, name: &str) {
-        for (group, resource) in [
-            ("", "pods"),
-            ("", "serviceaccounts"),
-            ("rbac.authorization.k8s.io", "roles"),
-            ("rbac.authorization.k8s.io", "rolebindings"),
-        ] {
+        for (group, resource) in
+            [("", "pods"), ("", "serviceaccounts"), (RBAC, "roles"), (RBAC, "rolebindings")]
+        {
             self.raw(group, resource, &[], &["create"]);
             self.raw(group, resource, &[name], &["get", "delete"]);
         }

@@ -63,6 +63,16 @@ evictionHard: {memory.available: 50Mi, nodefs.available: 1%, imagefs.available: 
 serializeImagePulls: false
 YAML
 
+  # What people and gate ask of the API server, not the cluster's own talk.
+  cat >"$to/audit.yaml" <<YAML
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived, ResponseStarted]
+rules:
+- {level: Metadata, users: [gate-admin]}
+- {level: None}
+YAML
+
   # conntrack 0: leave the host's limits alone; they can't be written from a network namespace.
   cat >"$to/kube-proxy.yaml" <<YAML
 apiVersion: kubeproxy.config.k8s.io/v1alpha1

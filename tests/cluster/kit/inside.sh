@@ -73,6 +73,7 @@ control_plane() {
     --requestheader-extra-headers-prefix=X-Remote-Extra- \
     --proxy-client-cert-file="$PKI/front-client.crt" --proxy-client-key-file="$PKI/front-client.key" \
     --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true \
+    --audit-policy-file="$STATE/config/audit.yaml" --audit-log-path="$STATE/log/audit.log" \
     --profiling=false --feature-gates=MutatingAdmissionPolicy=true \
     --runtime-config=admissionregistration.k8s.io/v1beta1=true
 }

@@ -78,12 +78,14 @@ impl Router {
                 services: services.clone(),
                 routes: Vec::new(),
                 set_apart: None,
+                watchdog: None,
             },
             Self::GatewayApi(GatewayApi { routes, services, key, value }) => TrafficPlan {
                 router: GATEWAY_API.into(),
                 services: services.clone(),
                 routes: routes.clone(),
                 set_apart: Some((key.clone(), value.clone())),
+                watchdog: None,
             },
         }
     }

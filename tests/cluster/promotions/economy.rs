@@ -1,0 +1,122 @@
+//! What a promotion costs the API server, and how fast the way back is.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::{CANARY, app, named};
+use crate::audit::{self, Asked};
+use crate::cluster::Cluster;
+use crate::load::Connections;
+use crate::poll;
+use crate::trial::{By, Ran, Trial};
+
+/// Reads and writes of one canary with four stages, beside one write every 15 s.
+const REQUESTS_MAX: usize = 45;
+const HEARTBEAT_S: f64 = 15.0;
+
+#[test]
+fn a_canary_of_four_stages_costs_few_requests() {
+    let Some(cluster) = Cluster::there() else { return };
+    poll::at_once(&[By::Service, By::Routes], 2, |by| costs_little(cluster, *by));
+}
+
+fn costs_little(cluster: &'static Cluster, by: By) {
+    let name = format!("economy-{}", named(by));
+    let policy = format!(
+        "
+  strategy: canary
+  stages:
+    - {{ share: 25%, hold: 10s, deadline: 90s }}
+    - {{ share: 50%, hold: 10s, deadline: 90s }}
+    - {{ share: 75%, hold: 10s, deadline: 90s }}
+    - {{ share: 100%, hold: 10s, deadline: 90s }}
+  evidence: {{ source: \"{}\", judge: threshold, interval: 2s, window: 10s, looks: 2, min_requests: 20 }}
+  auto_rollback: {{ conditions: [error_rate > 5%, response_time_p95 > 1000ms] }}
+",
+        cluster.prometheus()
+    );
+    let trial = Trial::new(cluster, &name, &app(), by);
+    trial.space.kubectl(&["scale", "deployment/shop", "--replicas=3"]);
+    trial.space.rolled_out("shop");
+    let users = trial.users(Connections::Fresh);
+    let ran = trial.promote("gate.test/app:v2", &policy);
+    drop(users);
+    let line = ran.expect(0, "promoted");
+    let asked = audit::of_gate(cluster, &trial.space.name);
+    let counted: Vec<_> =
+        asked.iter().filter(|one| one.verb != "watch" && one.resource != "pods/proxy").collect();
+    eprintln!("{name}: {} requests, {:?}", counted.len(), tally(&counted));
+    let heartbeats = (line["duration_s"].as_f64().unwrap() / HEARTBEAT_S).ceil() as usize;
+    assert!(counted.len() <= REQUESTS_MAX + heartbeats, "{name}: {:#?}", tally(&counted));
+    assert_eq!(asked.len() - counted.len(), watches(&asked), "nothing is asked of the pods");
+}
+
+fn watches(asked: &[Asked]) -> usize {
+    asked.iter().filter(|one| one.verb == "watch").count()
+}
+
+fn tally(asked: &[&Asked]) -> BTreeMap<String, usize> {
+    let mut tally = BTreeMap::new();
+    for one in asked {
+        *tally.entry(format!("{} {}", one.verb, one.resource)).or_default() += 1;
+    }
+    tally
+}
+
+/// How often the way back is timed for each router.
+fn samples() -> usize {
+    if std::env::var("GATE_STORM").is_ok_and(|how| how == "full") { 50 } else { 5 }
+}
+
+/// From the verdict to the API server's answer, in the median.
+const WRITE_MAX: TimeDelta = TimeDelta::milliseconds(100);
+
+#[test]
+fn the_way_back_is_written_at_once() {
+    let Some(cluster) = Cluster::there() else { return };
+    poll::at_once(&[By::Service, By::Routes], 2, |by| is_written_at_once(cluster, *by));
+}
+
+fn is_written_at_once(cluster: &'static Cluster, by: By) {
+    let name = format!("at-once-{}", named(by));
+    let trial = Trial::new(cluster, &name, &app(), by);
+    let users = trial.users(Connections::Fresh);
+    let (mut written, mut safe) = (Vec::new(), Vec::new());
+    for _ in 0..samples() {
+        let ran = trial.start_with("gate.test/app:broken", CANARY, &["--retry", "again"]).end();
+        let line = ran.expect(3, "rolled_back");
+        safe.push(line["safe_after_ms"].as_i64().unwrap());
+        written.push(answered(cluster, &trial, by, &ran).num_milliseconds());
+    }
+    drop(users);
+    written.sort_unstable();
+    safe.sort_unstable();
+    let middle = written.len() / 2;
+    eprintln!(
+        "{name}: verdict to the API server's answer {} ms (of {written:?}), to 0 % {} ms (of {safe:?})",
+        written[middle], safe[middle]
+    );
+    assert!(written[middle] <= WRITE_MAX.num_milliseconds(), "{name}: {written:?}");
+}
+
+/// Returns how long after its verdict the first write of the way back was answered.
+fn answered(cluster: &Cluster, trial: &Trial, by: By, ran: &Ran) -> TimeDelta {
+    let decided = ran.events("rollback.started")[0];
+    let decided: DateTime<Utc> = time(&decided["at"]);
+    let resource = match by {
+        By::Service => "services",
+        By::Routes => "httproutes",
+    };
+    let asked = audit::of_gate(cluster, &trial.space.name);
+    let back = asked
+        .iter()
+        .find(|one| one.received >= decided && one.is_write() && one.resource == resource);
+    back.unwrap_or_else(|| panic!("no write of {resource} after {decided}: {asked:#?}")).answered
+        - decided
+}
+
+fn time(value: &Value) -> DateTime<Utc> {
+    value.as_str().unwrap().parse().unwrap()
+}
