@@ -29,6 +29,23 @@ fn refused(bytes: &[u8]) -> Report {
 }
 
 #[test]
+fn who_has_decided_is_not_judged_and_waits_for_nothing() {
+    let before = policy(COMPLETE);
+    assert!(before.stages.len() > 1 && before.auto_rollback && !before.freeze.is_empty());
+    let after = before.clone().at_once();
+    let stage = StagePolicy {
+        share: Share::FULL,
+        hold: Some(Duration::ZERO),
+        deadline: None,
+        approval: false,
+    };
+    assert_eq!(after.stages, [stage]);
+    assert!(!after.auto_rollback && after.freeze.is_empty());
+    let Policy { stages, auto_rollback, freeze, .. } = before.clone();
+    assert_eq!(Policy { stages, auto_rollback, freeze, ..after }, before);
+}
+
+#[test]
 fn every_shipped_policy_reads_without_a_warning() {
     for (name, text) in SHIPPED {
         match read(Path::new(name), text.as_bytes()) {

@@ -123,3 +123,24 @@ impl Slot {
         self.b.iter_mut().zip(strong).for_each(|(l, (log, _))| bet(l, log.min(CAP_B)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::likelihood::WORSE_ERRORS;
+    use super::*;
+
+    /// A pod that comes too late is nobody's bar, however bad it is; nor does it take a slot that became free.
+    #[test]
+    fn the_first_pods_set_the_bar_and_no_others() {
+        let events = |bad| Events { bad, all: 100.0 };
+        let pods: Vec<_> = (0..=u64::from(PLACEBO_PODS)).map(|pod| (pod, events(1.0))).collect();
+        let mut placebo = Placebo::default();
+        placebo.update(&pods, &WORSE_ERRORS, 1.0, (0.1, 0.01));
+        assert_eq!((placebo.used, placebo.slots.len()), (PLACEBO_PODS, PLACEBO_PODS as usize));
+        placebo.leave(0);
+        let (late, max) = (u64::from(PLACEBO_PODS), (placebo.max_a, placebo.max_b));
+        placebo.update(&[(1, events(1.0)), (late, events(90.0))], &WORSE_ERRORS, 1.0, (0.1, 0.01));
+        assert!(!placebo.slots.contains_key(&late) && placebo.used == PLACEBO_PODS);
+        assert_eq!((placebo.max_a, placebo.max_b), max);
+    }
+}
