@@ -55,6 +55,12 @@ fn app() -> String {
     manifests::app("shop", "v1", 2)
 }
 
+/// Whether nobody else works on this machine, so that milliseconds mean something: `GATE_STORM=full`, one test at a
+/// time. Else the limits are those that no wrong order of writes, retry or lost wake-up would keep.
+fn is_alone() -> bool {
+    std::env::var("GATE_STORM").is_ok_and(|how| how == "full")
+}
+
 /// Requests that a user would complain of.
 fn failed(seen: &[Seen]) -> Vec<&Seen> {
     seen.iter().filter(|one| !one.answer.as_ref().is_ok_and(crate::load::Answer::is_good)).collect()
@@ -66,8 +72,9 @@ fn none_failed(what: &str, seen: &[Seen]) {
     assert!(failed.is_empty(), "{what}: {} of {}: {failed:#?}", failed.len(), seen.len());
     let (first, last) = (seen.first().unwrap(), seen.last().unwrap());
     let seconds = (last.sent - first.sent).as_seconds_f64();
-    // The pace is 100/s; where others build at the same time, a little less.
-    assert!(seen.len() as f64 >= 60.0 * seconds, "{what}: {} in {seconds} s", seen.len());
+    // The pace is 100/s.
+    let least = if is_alone() { 90.0 } else { 20.0 };
+    assert!(seen.len() as f64 >= least * seconds, "{what}: {} in {seconds} s", seen.len());
 }
 
 const fn named(by: By) -> &'static str {

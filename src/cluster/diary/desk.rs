@@ -87,7 +87,11 @@ impl Desk {
                 let mark = Mark::of(state, effects);
                 self.decided = Some(mark.clone());
                 match urgency {
-                    _ if self.kept.as_ref() == Some(&mark) => Need::Later,
+                    // The result follows at once, and says all of it.
+                    _ if state.ended().is_some() => Need::Later,
+                    _ if self.kept.as_ref().is_some_and(|kept| mark.adds_nothing_to(kept)) => {
+                        Need::Later
+                    }
                     Urgency::WayBack if self.tried.as_ref() == Some(&mark) => Need::Tried,
                     Urgency::WayBack => {
                         self.tried = Some(mark);
@@ -139,7 +143,12 @@ impl Desk {
 
     /// Returns whether the record lacks a decision.
     pub(super) fn is_behind(&self) -> bool {
-        self.kept != self.decided || (!self.ledger.runs() && !self.settled)
+        let is_kept = match (&self.decided, &self.kept) {
+            (Some(decided), Some(kept)) => decided.adds_nothing_to(kept),
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        !is_kept || (!self.ledger.runs() && !self.settled)
     }
 }
 
@@ -159,5 +168,12 @@ impl Mark {
             safe: state.back.as_ref().is_some_and(|back| back.safe.is_some()),
             effects: effects.to_vec(),
         }
+    }
+
+    /// Returns whether nothing would be done differently by whoever went on from the other: it is the same, or
+    /// what was asked for there is done and nothing new is.
+    fn adds_nothing_to(&self, kept: &Self) -> bool {
+        let same_place = Self { effects: kept.effects.clone(), ..self.clone() } == *kept;
+        same_place && (self.effects.is_empty() || self.effects == kept.effects)
     }
 }

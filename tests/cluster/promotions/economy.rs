@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::{CANARY, app, named};
+use super::{CANARY, app, is_alone, named};
 use crate::audit::{self, Asked};
 use crate::cluster::Cluster;
 use crate::load::Connections;
@@ -54,16 +54,21 @@ fn costs_little(cluster: &'static Cluster, by: By) {
     drop(users);
     let line = ran.expect(0, "promoted");
     let asked = audit::of_gate(cluster, &trial.space.name);
-    let counted: Vec<_> =
-        asked.iter().filter(|one| one.verb != "watch" && one.resource != "pods/proxy").collect();
-    eprintln!("{name}: {} requests, {:?}", counted.len(), tally(&counted));
+    let counted: Vec<_> = asked.iter().filter(|one| one.resource != "pods/proxy").collect();
+    assert_eq!(counted.len(), asked.len(), "nothing is asked of the pods");
+    let watching = watching(&asked);
+    let beyond = counted.len() - watching;
+    eprintln!("{name}: {beyond} requests, {watching} for watches, {:?}", tally(&counted));
     let heartbeats = (line["duration_s"].as_f64().unwrap() / HEARTBEAT_S).ceil() as usize;
-    assert!(counted.len() <= REQUESTS_MAX + heartbeats, "{name}: {:#?}", tally(&counted));
-    assert_eq!(asked.len() - counted.len(), watches(&asked), "nothing is asked of the pods");
+    assert!(beyond <= REQUESTS_MAX + heartbeats, "{name}: {:#?}", tally(&counted));
 }
 
-fn watches(asked: &[Asked]) -> usize {
-    asked.iter().filter(|one| one.verb == "watch").count()
+/// Returns how many requests belong to watches: each, and the list that it begins with. Before the record is the
+/// gate's nothing is watched.
+fn watching(asked: &[Asked]) -> usize {
+    let begun = asked.iter().position(|one| one.verb == "create").unwrap();
+    let lists = asked[begun..].iter().filter(|one| one.verb == "list").count();
+    lists + asked.iter().filter(|one| one.verb == "watch").count()
 }
 
 fn tally(asked: &[&Asked]) -> BTreeMap<String, usize> {
@@ -76,11 +81,13 @@ fn tally(asked: &[&Asked]) -> BTreeMap<String, usize> {
 
 /// How often the way back is timed for each router.
 fn samples() -> usize {
-    if std::env::var("GATE_STORM").is_ok_and(|how| how == "full") { 50 } else { 5 }
+    if is_alone() { 50 } else { 5 }
 }
 
 /// From the verdict to the API server's answer, in the median.
-const WRITE_MAX: TimeDelta = TimeDelta::milliseconds(100);
+fn write_max() -> TimeDelta {
+    TimeDelta::milliseconds(if is_alone() { 100 } else { 2000 })
+}
 
 #[test]
 fn the_way_back_is_written_at_once() {
@@ -107,7 +114,7 @@ fn is_written_at_once(cluster: &'static Cluster, by: By) {
         "{name}: verdict to the API server's answer {} ms (of {written:?}), to 0 % {} ms (of {safe:?})",
         written[middle], safe[middle]
     );
-    assert!(written[middle] <= WRITE_MAX.num_milliseconds(), "{name}: {written:?}");
+    assert!(written[middle] <= write_max().num_milliseconds(), "{name}: {written:?}");
 }
 
 /// Returns how long after its verdict the first write of the way back was answered.
