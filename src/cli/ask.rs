@@ -23,7 +23,7 @@ pub(crate) const DONE_SCHEMA: &str = "gate.done/v1";
 
 #[derive(Debug, Args)]
 pub(crate) struct AskArgs {
-    /// What is released: local/NAME or an app file
+    /// What is released: deployment/NAME, local/NAME or an app file
     target: Target,
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]

@@ -30,13 +30,7 @@ pub(crate) struct BacktestArgs {
     #[arg(long, value_enum, value_name = "JUDGE")]
     judge: Option<JudgeWord>,
     #[command(flatten)]
-    remembered: RememberedArgs,
-}
-
-impl BacktestArgs {
-    pub(crate) const fn remembered(&mut self) -> &mut RememberedArgs {
-        &mut self.remembered
-    }
+    pub(super) remembered: RememberedArgs,
 }
 
 /// Where the looks come from.

@@ -8,10 +8,11 @@ use serde::Serialize;
 use super::error::Error;
 use super::exit::Exit;
 use super::output::{Printer, explain as shown};
-use super::past::Past;
+use super::past::{Past, recorded};
 use super::target::Target;
 use crate::analysis::{Cause, Judge, Judgement, Look, Verdict, evidence};
-use crate::history::Record;
+use crate::cluster::ledger::Ledger;
+use crate::history::{Folded, Record};
 use crate::rollout::{Outcome, ResultWord};
 use crate::share::Share;
 
@@ -22,7 +23,7 @@ const SUSPICION: f64 = 1.0 - 1.0 / evidence::config::WATCH;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// What was released: local/NAME or an app file [default: the only app that is known here]
+    /// What was released: deployment/NAME, local/NAME or an app file [default: the only app that is known here]
     target: Option<Target>,
     /// The promotion: its id, or how it begins [default: the newest]
     #[arg(long, value_name = "ID")]
@@ -83,15 +84,40 @@ pub(crate) struct Still {
     pub(crate) needs_s: Option<f64>,
 }
 
-pub(crate) fn explain(printer: &Printer, args: &ExplainArgs) -> Result<Exit, Error> {
-    let past = Past::find(printer, args.target.as_ref(), args.id.as_deref())?;
-    let explanation = of(&past)?;
+pub(crate) async fn explain(printer: &Printer, args: ExplainArgs) -> Result<Exit, Error> {
+    let (target, id) = (args.target.as_ref(), args.id.as_deref());
+    let explanation = match Past::newest(printer, target, id).await {
+        Ok(past) => of(&past)?,
+        Err(error) => match of_record(target, id).await? {
+            Some(explanation) => explanation,
+            None => return Err(error),
+        },
+    };
     if printer.is_json() {
         printer.object(&explanation);
     } else {
         printer.answer(&shown::render(&explanation));
     }
     Ok(Exit::Done)
+}
+
+/// What a cluster's record says where another machine has the story: the newest look, and its verdict.
+async fn of_record(
+    target: Option<&Target>,
+    id: Option<&str>,
+) -> Result<Option<Explanation>, Error> {
+    let Some(cluster) = target.and_then(Target::cluster) else { return Ok(None) };
+    let ledger = recorded(&cluster).await?;
+    let meant = |ledger: &Ledger| id.is_none_or(|id| ledger.folded.id.starts_with(id));
+    let Some(ledger) = ledger.filter(meant) else { return Ok(None) };
+    let Folded { id, plan, judge, newest, outcome, .. } = ledger.folded;
+    let past = Past { id, plan, records: Vec::new() };
+    let mut walk = Walk { judge, told: empty(&past), explained: None, last: None, rate: None };
+    if let Some((look, judgement)) = newest {
+        walk.judged(ledger.heartbeat, &look, &judgement);
+    }
+    outcome.iter().for_each(|outcome| walk.finish(outcome));
+    Ok(Some(walk.end()))
 }
 
 fn of(past: &Past) -> Result<Explanation, Error> {
@@ -146,6 +172,11 @@ struct Walk {
 impl Walk {
     fn look(&mut self, at: DateTime<Utc>, look: &Look, judgement: &Judgement) {
         self.judge.judge(look);
+        self.judged(at, look, judgement);
+    }
+
+    /// Takes in what the judge has just said.
+    fn judged(&mut self, at: DateTime<Utc>, look: &Look, judgement: &Judgement) {
         self.explained = match &self.judge {
             Judge::Evidence(judge) => Some(judge.explain()),
             Judge::Threshold(_) => None,

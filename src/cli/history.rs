@@ -1,5 +1,5 @@
 //! `gate history`: what was decided, and on what evidence. Read from the journals, so that it works
-//! without a host.
+//! without a host; a cluster remembers by itself what has ended, for every machine.
 
 use std::path::Path;
 
@@ -12,6 +12,7 @@ use super::exit::Exit;
 use super::output::live::width;
 use super::output::{Printer, story};
 use super::target::{self, Target};
+use crate::cluster::ledger::Ledger;
 use crate::history::Record;
 use crate::history::journal::{self, Body, Entry, Listed, SCHEMA};
 use crate::published::{RESULT_SCHEMA, ResultLine};
@@ -21,7 +22,7 @@ pub(crate) const HISTORY_SCHEMA: &str = "gate.history/v1";
 
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArgs {
-    /// What is released: local/NAME or an app file [default: the only app that is known here]
+    /// What is released: deployment/NAME, local/NAME or an app file [default: the only app that is known here]
     target: Option<Target>,
     /// Tell the whole story of one promotion: its id, or how it begins
     #[arg(long, value_name = "ID")]
@@ -59,13 +60,18 @@ struct RecordLine<'a> {
 
 type Records = Vec<Entry<Record>>;
 
-pub(crate) fn history(printer: &Printer, args: &HistoryArgs) -> Result<Exit, Error> {
+pub(crate) async fn history(printer: &Printer, args: HistoryArgs) -> Result<Exit, Error> {
     let paths = target::paths()?;
     let target = match &args.target {
         Some(target) => target.clone(),
         None => target::only_one(&paths)?,
     };
-    let folder = paths.history(&target.app_name(printer)?);
+    if let (None, Some(cluster)) = (&args.id, target.cluster()) {
+        let ledger = super::past::recorded(&cluster).await?;
+        show(printer, &ledger.as_ref().map(remembered).unwrap_or_default(), &target);
+        return Ok(Exit::Done);
+    }
+    let folder = target.journals(printer, &paths)?;
     let listed = journal::list(&folder).map_err(|error| {
         Error::internal(format!("can't read {}", folder.display())).caused_by(error)
     })?;
@@ -80,14 +86,42 @@ fn list(printer: &Printer, listed: &[Listed], target: &Target) -> Result<Exit, E
     for journal in listed {
         pasts.extend(past(&read(printer, &journal.path)?));
     }
+    show(printer, &pasts, target);
+    Ok(Exit::Done)
+}
+
+fn show(printer: &Printer, pasts: &[Past], target: &Target) {
     if printer.is_json() {
         pasts.iter().for_each(|past| printer.object(past));
     } else if pasts.is_empty() {
         printer.answer(&format!("nothing is recorded of {target}"));
     } else {
-        printer.answer(&story::list(&pasts, width()));
+        printer.answer(&story::list(pasts, width()));
     }
-    Ok(Exit::Done)
+}
+
+/// What a cluster's record remembers, the newest first; the one that runs is the very newest.
+fn remembered(ledger: &Ledger) -> Vec<Past> {
+    let folded = &ledger.folded;
+    let past = |id: &str, at, by: &str, release: &str, stages, outcome| Past {
+        schema: HISTORY_SCHEMA,
+        id: id.to_owned(),
+        target: folded.plan.target.clone(),
+        at,
+        by: by.to_owned(),
+        release: release.to_owned(),
+        stages,
+        outcome,
+    };
+    let running = ledger.runs().then(|| {
+        let stages = folded.plan.stages.len();
+        past(&folded.id, folded.started, &folded.by, &folded.plan.release.name, stages, None)
+    });
+    let ended = ledger.remembered.past.iter().rev().map(|ended| {
+        let outcome = Some(ended.outcome.clone());
+        past(&ended.id, ended.started, &ended.by, &ended.release.name, ended.stages, outcome)
+    });
+    running.into_iter().chain(ended).collect()
 }
 
 fn tell(printer: &Printer, listed: &[Listed], id: &str) -> Result<Exit, Error> {

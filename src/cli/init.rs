@@ -14,7 +14,7 @@ use super::target::{Target, read_app};
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// What is released: local/NAME or an app file
+    /// What is released: deployment/NAME, local/NAME or an app file
     target: Option<Target>,
     /// Replace the policy that is there
     #[arg(long)]

@@ -5,7 +5,6 @@
 //! command. Nothing is touched, and no runtime started, before the command line is understood.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,6 +17,8 @@ pub mod error;
 pub mod output;
 
 mod target;
+
+mod runtime;
 mod traffic;
 
 mod chosen;
@@ -44,6 +45,7 @@ mod hidden;
 mod history;
 mod init;
 mod past;
+mod place;
 mod plan;
 mod preflight;
 mod promote;
@@ -60,11 +62,11 @@ mod watchdog;
 pub(crate) use error::Error;
 pub use exit::Exit;
 use output::Printer;
-use remembered::RememberedArgs;
+use place::Place;
+use runtime::{block_on, runtime};
 
 use crate::history::AskedFor;
 use crate::platform::kubernetes::Where;
-use target::Target;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -111,20 +113,6 @@ pub(crate) struct Global {
     timeout: Option<Duration>,
     #[command(flatten)]
     place: Place,
-}
-
-/// In which cluster a Deployment is: kubectl's own words.
-#[derive(Clone, Debug, Args)]
-struct Place {
-    /// The namespace of a Deployment [default: the context's]
-    #[arg(short, long, global = true, value_name = "NAME")]
-    namespace: Option<String>,
-    /// The context in the kubeconfig [default: the present one]
-    #[arg(long, global = true, value_name = "NAME")]
-    context: Option<String>,
-    /// The kubeconfig [default: $KUBECONFIG, else ~/.kube/config, else the pod's own account]
-    #[arg(long, global = true, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -226,12 +214,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     let global = cli.global;
-    let Place { namespace, context, kubeconfig } = global.place.clone();
-    let place = Where { kubeconfig, context, namespace };
-    match cli.command.remembered() {
-        Some(remembered) => remembered.place = place,
-        None => cli.command.target().map_or(Ok(()), |target| target.put(&place))?,
-    }
+    let place = Where::from(global.place.clone());
+    cli.command.put(place.clone())?;
     if printer.leavings.is_asked_for() && !cli.command.follows() {
         return Err(Error::user("`--report` and `--notify-url` are of a promotion")
             .hint("promote, retry and rollback take them"));
@@ -243,7 +227,9 @@ fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
             let promoted = promote::promote(printer, timeout, args);
             runtime()?.block_on(report::following(printer, about, promoted))
         }
-        Command::Status(args) => runtime()?.block_on(status::status(printer, global.timeout, args)),
+        Command::Status(args) => {
+            runtime()?.block_on(status::status(printer, global.timeout, &place, args))
+        }
         Command::Abort(args) => block_on(&global, ask::abort(printer, args)),
         Command::Hold(args) => block_on(&global, ask::ask(printer, AskedFor::Hold, args)),
         Command::Resume(args) => block_on(&global, ask::ask(printer, AskedFor::Resume, args)),
@@ -258,7 +244,7 @@ fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
             let back = ask::rollback(printer, global.timeout, args);
             runtime()?.block_on(report::following(printer, about, back))
         }
-        Command::History(args) => history::history(printer, &args),
+        Command::History(args) => block_on(&global, history::history(printer, args)),
         Command::Serve(args) => runtime()?.block_on(serve::serve(printer, args)),
         Command::Hidden(command) => command.run(printer),
         Command::Validate(args) => validate::validate(printer, &args),
@@ -267,7 +253,7 @@ fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
         Command::Doctor(args) => block_on(&global, doctor::doctor(printer, args)),
         Command::Simulate(args) => simulate::simulate(printer, &args),
         Command::Backtest(args) => block_on(&global, backtest::backtest(printer, args)),
-        Command::Explain(args) => explain::explain(printer, &args),
+        Command::Explain(args) => block_on(&global, explain::explain(printer, args)),
         Command::Record(args) => block_on(&global, record::record(printer, args)),
         Command::Init(args) => init::init(printer, &args),
         Command::Schema(args) => Ok(schema::schema(printer, &args)),
@@ -278,70 +264,10 @@ fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
 }
 
 impl Command {
-    /// Returns the target that it names.
-    const fn target(&mut self) -> Option<&mut Target> {
-        match self {
-            Self::Promote(args) => Some(args.target()),
-            Self::Status(args) => args.target(),
-            Self::Abort(args) => Some(args.target()),
-            Self::Hold(args) | Self::Resume(args) | Self::Retry(args) => Some(args.target()),
-            Self::Approve(args) => Some(args.target()),
-            Self::Rollback(args) => Some(args.target()),
-            Self::History(args) => args.target(),
-            Self::Plan(args) => Some(args.target()),
-            Self::Preflight(args) => Some(args.target()),
-            Self::Doctor(args) => Some(args.target()),
-            Self::Explain(args) => args.target(),
-            Self::Init(args) => args.target(),
-            Self::Demo
-            | Self::Validate(_)
-            | Self::Simulate(_)
-            | Self::Backtest(_)
-            | Self::Record(_)
-            | Self::Serve(_)
-            | Self::Schema(_)
-            | Self::Completions(_)
-            | Self::Man
-            | Self::Version => None,
-            Self::Hidden(command) => command.target(),
-        }
-    }
-
-    /// Returns whose past it reads, which may be one of this host, of a cluster or of a Prometheus.
-    const fn remembered(&mut self) -> Option<&mut RememberedArgs> {
-        match self {
-            Self::Backtest(args) => Some(args.remembered()),
-            Self::Record(args) => Some(args.remembered()),
-            _ => None,
-        }
-    }
-
     /// Returns whether it follows a promotion to its end.
     const fn follows(&self) -> bool {
         matches!(self, Self::Promote(_) | Self::Retry(_) | Self::Rollback(_))
     }
-}
-
-/// Runs a command that answers at once, within `--timeout`.
-fn block_on(
-    global: &Global,
-    command: impl Future<Output = Result<Exit, Error>>,
-) -> Result<Exit, Error> {
-    runtime()?.block_on(async {
-        match global.timeout {
-            None => command.await,
-            Some(limit) => tokio::time::timeout(limit, command).await.unwrap_or_else(|_| {
-                Err(Error::new(Exit::Inconclusive, format!("no answer within {}", span(limit))))
-            }),
-        }
-    })
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::internal("can't start the runtime").caused_by(error))
 }
 
 /// Returns a length of time as people write it.

@@ -5,11 +5,22 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 
 use super::error::Error;
+use super::follow::unexpected;
 use super::output::Printer;
 use super::target::{self, Target};
+use crate::cluster::Cluster;
+use crate::cluster::ledger::Ledger;
 use crate::history::Record;
 use crate::history::journal::{self, Entry};
 use crate::plan::Plan;
+
+/// Returns what a cluster remembers of a Deployment.
+///
+/// # Errors
+/// The cluster can't be read.
+pub(crate) async fn recorded(cluster: &Cluster) -> Result<Option<Ledger>, Error> {
+    cluster.record().await.map_err(|answer| unexpected(*answer))
+}
 
 /// One promotion's records, the oldest first.
 #[derive(Debug)]
@@ -32,7 +43,7 @@ impl Past {
         let paths = target::paths()?;
         let target =
             target.map_or_else(|| target::only_one(&paths), |target| Ok(target.clone()))?;
-        let folder = paths.history(&target.app_name(printer)?);
+        let folder = target.journals(printer, &paths)?;
         let listed = journal::list(&folder).map_err(|error| {
             Error::internal(format!("can't read {}", folder.display())).caused_by(error)
         })?;
@@ -49,8 +60,32 @@ impl Past {
                 Some(id) => format!("no promotion {id:?} of {target} is recorded"),
                 None => format!("no promotion of {target} is recorded"),
             })
-            .hint(format!("`gate history {target}` lists them"))),
+            .hint(match target {
+                Target::Deployment { .. } => {
+                    "its story is on the machine that drove it; `gate history` lists all of them"
+                        .into()
+                }
+                Target::Local(_) | Target::File(_) => {
+                    format!("`gate history {target}` lists them")
+                }
+            })),
         }
+    }
+
+    /// The same; without an id a cluster is asked which one is the newest.
+    ///
+    /// # Errors
+    /// As [`Past::find`]; the cluster can't be read.
+    pub(crate) async fn newest(
+        printer: &Printer,
+        target: Option<&Target>,
+        id: Option<&str>,
+    ) -> Result<Self, Error> {
+        let recorded = match (id, target.and_then(Target::cluster)) {
+            (None, Some(cluster)) => recorded(&cluster).await?.map(|ledger| ledger.folded.id),
+            (Some(_), _) | (None, None) => None,
+        };
+        Self::find(printer, target, id.or(recorded.as_deref()))
     }
 
     fn read(printer: &Printer, path: &std::path::Path) -> Result<Self, Error> {

@@ -22,8 +22,7 @@ pub(crate) const RECORDED_SCHEMA: &str = "gate.recorded/v1";
 
 #[derive(Debug, Args)]
 pub(crate) struct RecordArgs {
-    /// What was released: local/NAME or an app file [default: the only app that is known here]; with --prometheus
-    /// deployment/NAME
+    /// What was released: deployment/NAME, local/NAME or an app file [default: the only app that is known here]
     target: Option<String>,
     /// The promotion: its id, or how it begins [default: the newest]
     #[arg(long, value_name = "ID", conflicts_with = "prometheus")]
@@ -35,13 +34,7 @@ pub(crate) struct RecordArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
-    remembered: RememberedArgs,
-}
-
-impl RecordArgs {
-    pub(crate) const fn remembered(&mut self) -> &mut RememberedArgs {
-        &mut self.remembered
-    }
+    pub(super) remembered: RememberedArgs,
 }
 
 /// What was written.
@@ -96,7 +89,7 @@ impl Written {
 pub(crate) async fn record(printer: &Printer, args: RecordArgs) -> Result<Exit, Error> {
     let (written, id, what) = match &args.remembered.prometheus {
         Some(url) => remembered(printer, &args, url).await?,
-        None => own(printer, &args)?,
+        None => own(printer, &args).await?,
     };
     written.save(&args.out)?;
     let (file, looks) = (args.out.display().to_string(), written.looks);
@@ -109,13 +102,16 @@ pub(crate) async fn record(printer: &Printer, args: RecordArgs) -> Result<Exit, 
 }
 
 /// A promotion of this host's: its recording, its id, and what it was.
-fn own(printer: &Printer, args: &RecordArgs) -> Result<(Written, Option<String>, String), Error> {
+async fn own(
+    printer: &Printer,
+    args: &RecordArgs,
+) -> Result<(Written, Option<String>, String), Error> {
     let target = args.target.as_ref().map(|written| written.parse::<Target>().map_err(Error::user));
     let mut target = target.transpose()?;
     if let Some(target) = &mut target {
         target.put(&args.remembered.place)?;
     }
-    let past = Past::find(printer, target.as_ref(), args.id.as_deref())?;
+    let past = Past::newest(printer, target.as_ref(), args.id.as_deref()).await?;
     let mut written = Written::begin(&Header::of_plan(&past.plan))?;
     for (_, record) in &past.records {
         match record {

@@ -163,13 +163,16 @@ fn stable_before(line: &ResultLine, records: &[(DateTime<Utc>, Record)]) -> Stri
     }
 }
 
-/// The journal of a promotion that ran at a host of this machine.
+/// The journal of a promotion that ran at a host of this machine, or was driven by it.
 fn records(line: &ResultLine) -> Result<Vec<(DateTime<Utc>, Record)>, String> {
-    let (Some(id), Some(app)) = (&line.id, line.target.strip_prefix("local/")) else {
-        return Ok(Vec::new());
-    };
+    let Some(id) = &line.id else { return Ok(Vec::new()) };
     let paths = target::paths().map_err(|error| error.in_one_line())?;
-    let path = paths.history(app).join(format!("{id}.jsonl"));
+    let folder = match line.target.split_once('/') {
+        Some(("local", app)) => paths.history(app),
+        Some(("deployment", name)) => paths.deployment(name),
+        Some(_) | None => return Ok(Vec::new()),
+    };
+    let path = folder.join(format!("{id}.jsonl"));
     let (entries, _) = journal::read::<Record>(&path).map_err(|error| error.to_string())?;
     Ok(entries.into_iter().filter_map(Entry::known).collect())
 }

@@ -15,7 +15,9 @@ use super::peer::Peer;
 use super::signals::Signals;
 use super::target::{self, Target};
 use crate::clock::{Clock as _, SystemClock};
+use crate::cluster::Cluster;
 use crate::host::protocol::{Answer, Request};
+use crate::platform::kubernetes::Where;
 use crate::published::StatusLine;
 
 /// Between two questions of `--watch`.
@@ -23,7 +25,8 @@ const WATCH: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// What is released: local/NAME or an app file [default: the only app that is known here]
+    /// What is released: deployment/NAME, local/NAME or an app file [default: the only app that is known here; with
+    /// -n/--namespace every Deployment there that has a record]
     target: Option<Target>,
     /// Go on telling until it is interrupted
     #[arg(long)]
@@ -42,8 +45,12 @@ impl StatusArgs {
 pub(crate) async fn status(
     printer: &Printer,
     timeout: Option<Duration>,
+    place: &Where,
     args: StatusArgs,
 ) -> Result<Exit, Error> {
+    if args.target.is_none() && *place != Where::default() {
+        return of_namespace(printer, place).await;
+    }
     let deadline = timeout.map(|limit| (Instant::now() + limit, limit));
     let target = match args.target {
         Some(target) => target,
@@ -62,6 +69,27 @@ pub(crate) async fn status(
         return watch(printer, deadline, &peer, line).await;
     }
     show(printer, line);
+    Ok(Exit::Done)
+}
+
+/// Shows every Deployment of a namespace that has a record.
+async fn of_namespace(printer: &Printer, place: &Where) -> Result<Exit, Error> {
+    let known = Cluster::all(place).await.map_err(|answer| follow::unexpected(*answer))?;
+    if known.is_empty() && !printer.is_json() {
+        printer.answer("nothing was promoted in this namespace");
+    }
+    for cluster in known {
+        let peer = Peer::Cluster(cluster);
+        match peer.ask(&Request::Status).await {
+            Ok(Answer::Status { line }) => show(printer, *line),
+            // One that is gone hides no other.
+            Ok(answer) => {
+                let error = follow::unexpected(answer).in_one_line();
+                printer.complain(&format!("{}: {error}", peer.target()));
+            }
+            Err(error) => return Err(peer.unreachable(error)),
+        }
+    }
     Ok(Exit::Done)
 }
 

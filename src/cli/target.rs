@@ -109,7 +109,10 @@ impl Target {
     /// Returns the cluster that has it; `None`: it is a local one.
     pub(crate) fn cluster(&self) -> Option<Cluster> {
         match self {
-            Self::Deployment { name, place } => Some(Cluster::new(place.clone(), name.clone())),
+            Self::Deployment { name, place } => {
+                let journals = paths().ok().map(|paths| paths.deployment(name));
+                Some(Cluster::new(place.clone(), name.clone()).copying(journals))
+            }
             Self::Local(_) | Self::File(_) => None,
         }
     }
@@ -119,12 +122,12 @@ impl Target {
     /// # Errors
     /// The app file is wrong, or the host of `local/NAME` does not answer.
     pub(crate) async fn find(&self, printer: &Printer) -> Result<Found, Error> {
+        if let Some(cluster) = self.cluster() {
+            return Ok(Found::Served { peer: Peer::Cluster(cluster) });
+        }
         let paths = paths()?;
         match self {
-            Self::Deployment { name, place } => {
-                let peer = Peer::Cluster(Cluster::new(place.clone(), name.clone()));
-                Ok(Found::Served { peer })
-            }
+            Self::Deployment { .. } => unreachable!("it has a cluster"),
             Self::Local(name) => {
                 let peer = Peer::Host { socket: paths.socket(name), app: name.clone() };
                 match peer.ask(&Request::Status).await {
@@ -176,16 +179,16 @@ impl Target {
         }
     }
 
-    /// Returns the app's name without asking anybody.
+    /// Returns where the journals of its promotions are, without asking anybody.
     ///
     /// # Errors
     /// The app file is wrong.
-    pub(crate) fn app_name(&self, printer: &Printer) -> Result<String, Error> {
-        match self {
-            Self::Local(name) => Ok(name.clone()),
-            Self::File(path) => Ok(read_app(printer, path)?.name),
-            Self::Deployment { name, .. } => Ok(name.clone()),
-        }
+    pub(crate) fn journals(&self, printer: &Printer, paths: &Paths) -> Result<PathBuf, Error> {
+        Ok(match self {
+            Self::Local(name) => paths.history(name),
+            Self::File(path) => paths.history(&read_app(printer, path)?.name),
+            Self::Deployment { name, .. } => paths.deployment(name),
+        })
     }
 }
 

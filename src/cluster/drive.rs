@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::begin::{Came, Held, Refused};
+use super::copy::Copy;
 use super::diary::Lost;
 use super::guard;
 use super::listening::{Listening, Wish};
@@ -76,7 +77,8 @@ impl Drive<'_> {
             settings,
             clock.clone(),
         );
-        let (history, wishes) = Listening::new(diary);
+        let copy = Copy::open(self.cluster.journals(), &ledger.folded).await;
+        let (history, wishes) = Listening::new(diary, copy);
         for wish in self.wish.clone().into_iter().chain(unguarded) {
             let _ = wishes.send(wish).await;
         }

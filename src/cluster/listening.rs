@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
+use super::copy::Copy;
 use super::diary::Diary;
 use crate::history::{AskedFor, History, HistoryError, Record, Urgency};
 use crate::rollout::{Ask, Asks};
@@ -19,25 +20,27 @@ pub(super) type Wish = (AskedFor, Ask);
 #[derive(Debug)]
 pub(super) struct Listening {
     pub(super) diary: Diary,
+    copy: Copy,
     wishes: mpsc::Receiver<Wish>,
     inbox: VecDeque<Wish>,
 }
 
 impl Listening {
-    pub(super) fn new(diary: Diary) -> (Self, mpsc::Sender<Wish>) {
+    pub(super) fn new(diary: Diary, copy: Copy) -> (Self, mpsc::Sender<Wish>) {
         let (sender, wishes) = mpsc::channel(WISHES_MAX);
-        (Self { diary, wishes, inbox: VecDeque::new() }, sender)
+        (Self { diary, copy, wishes, inbox: VecDeque::new() }, sender)
     }
 }
 
 impl History for Listening {
-    fn record(
+    async fn record(
         &mut self,
         at: DateTime<Utc>,
         record: Record,
         urgency: Urgency,
-    ) -> impl Future<Output = Result<(), HistoryError>> + Send {
-        self.diary.record(at, record, urgency)
+    ) -> Result<(), HistoryError> {
+        self.copy.take(at, &record).await;
+        self.diary.record(at, record, urgency).await
     }
 
     async fn asks(&mut self) -> Asks {
@@ -47,7 +50,7 @@ impl History for Listening {
         while let Some((what, ask)) = self.inbox.pop_front() {
             let record = Record::Asked { what, ask: ask.clone() };
             // It counts whether or not the record takes it.
-            let _ = self.diary.record(ask.at, record, Urgency::WayBack).await;
+            let _ = self.record(ask.at, record, Urgency::WayBack).await;
         }
         self.diary.asks().await
     }

@@ -34,11 +34,17 @@ mod survey;
 
 mod measure;
 
+mod earlier;
+
 mod admission;
+
+mod copy;
 
 mod listening;
 
 mod told;
+
+mod onlooker;
 
 mod drive;
 

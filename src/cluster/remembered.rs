@@ -120,6 +120,12 @@ impl Remembered {
         })
     }
 
+    /// Returns whether a promotion that is remembered brought its release to everybody.
+    #[must_use]
+    pub fn has_promoted(&self) -> bool {
+        self.past.iter().any(|past| past.outcome.result == ResultWord::Promoted)
+    }
+
     /// What is gone back to is not kept twice, and what was gone back from is forgotten: a second
     /// rollback goes further back, never forth again. A release that passed is bad no more.
     fn pass(&mut self, folded: &Folded, templates: &Templates, at: DateTime<Utc>) {

@@ -1,6 +1,7 @@
 //! The host's requests and answers, for a Deployment: a command need not know which of the two it
 //! talks to. Here the promotion runs in whoever asks for it; what must survive is in the cluster.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::sync::mpsc;
 use super::admission;
 use super::ledger::Ledger;
 use super::listening::Wish;
+use super::onlooker::Onlooker;
 use super::{read, survey};
 use crate::clock::{Clock as _, SystemClock};
 use crate::history::AskedFor;
@@ -31,6 +33,8 @@ pub struct Cluster {
     name: String,
     /// A promotion whose owner is silent is taken over.
     pub(super) take_over: bool,
+    /// Where this machine keeps copies of the records of promotions that it drives.
+    journals: Option<PathBuf>,
     /// Where the promotion that runs in this process hears of wishes.
     running: Arc<Mutex<Option<mpsc::Sender<Wish>>>>,
 }
@@ -70,7 +74,7 @@ impl Stopped {
 impl Cluster {
     #[must_use]
     pub fn new(place: Where, name: String) -> Self {
-        Self { place, name, take_over: false, running: Arc::default() }
+        Self { place, name, take_over: false, journals: None, running: Arc::default() }
     }
 
     /// Takes a promotion over whose owner is silent.
@@ -79,14 +83,54 @@ impl Cluster {
         Self { take_over, ..self }
     }
 
+    /// Keeps a copy of the records of promotions that this process drives.
+    #[must_use]
+    pub fn copying(self, journals: Option<PathBuf>) -> Self {
+        Self { journals, ..self }
+    }
+
     /// Returns the target as people write it.
     #[must_use]
     pub fn target(&self) -> String {
         format!("deployment/{}", self.name)
     }
 
+    /// Returns what the cluster remembers of the target; `None`: nothing was ever promoted there.
+    ///
+    /// # Errors
+    /// The record or the cluster can't be read. As it is answered to requests.
+    pub async fn record(&self) -> Result<Option<Ledger>, Box<Answer>> {
+        let read = async {
+            let access = Access::new(&self.place).await?;
+            Ok::<_, Stopped>(read::read(&access, &self.name).await?)
+        };
+        read.await.map_err(|stopped| Box::new(stopped.into_answer()))
+    }
+
+    /// Returns the Deployments of a namespace that have a record, by name.
+    ///
+    /// # Errors
+    /// The cluster can't be read. As it is answered to requests.
+    pub async fn all(place: &Where) -> Result<Vec<Self>, Box<Answer>> {
+        let listed = async {
+            let access = Access::new(place).await?;
+            Ok::<_, Stopped>(read::list(&access).await?)
+        };
+        let listed = listed.await.map_err(|stopped| Box::new(stopped.into_answer()))?;
+        let known = listed.into_iter().filter_map(|(_, ledger)| ledger.ok());
+        let names = known.filter_map(|ledger| {
+            let target = ledger.folded.plan.target;
+            target.strip_prefix("deployment/").map(str::to_owned)
+        });
+        Ok(names.map(|name| Self::new(place.clone(), name)).collect())
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn journals(&self) -> Option<&Path> {
+        self.journals.as_deref()
     }
 
     pub(super) const fn place(&self) -> &Where {
@@ -130,7 +174,8 @@ impl Cluster {
             Request::Ask { what, by, reason } => self.ask(&access, what, by, reason).await,
             Request::Status => {
                 let ledger = read::read(&access, &self.name).await?;
-                self.status(&access, ledger.as_ref()).await
+                let mut onlooker = self.onlooker(&access, ledger.as_ref()).await;
+                self.status(&access, ledger.as_ref(), onlooker.as_mut()).await
             }
             Request::Follow => self.follow(&access, answers).await,
             Request::AbortIfOrphaned { by, reason } => {
@@ -163,8 +208,21 @@ impl Cluster {
         Ok(Answer::Done { message: format!("{id} is told") })
     }
 
-    async fn status(&self, access: &Access, ledger: Option<&Ledger>) -> Result<Answer, Stopped> {
+    async fn onlooker(&self, access: &Access, ledger: Option<&Ledger>) -> Option<Onlooker> {
+        Onlooker::start(access, &self.name, ledger.filter(|ledger| ledger.runs())?).await
+    }
+
+    async fn status(
+        &self,
+        access: &Access,
+        ledger: Option<&Ledger>,
+        onlooker: Option<&mut Onlooker>,
+    ) -> Result<Answer, Stopped> {
         let now = SystemClock::start().now();
+        let world = match (onlooker, ledger) {
+            (Some(onlooker), Some(ledger)) => onlooker.world(ledger).await,
+            (_, _) => None,
+        };
         let target = survey::target(access, &self.name).await?;
         let seen = Rollout::of(&target);
         let line = StatusLine {
@@ -173,7 +231,7 @@ impl Cluster {
             target: self.target(),
             stable_revision: template::name(&target.data["spec"]["template"], None),
             stable_ready: [seen.available, seen.wanted],
-            promotion: ledger.and_then(|ledger| ledger.status(None, now)),
+            promotion: ledger.and_then(|ledger| ledger.status(world.as_ref(), now)),
             last: ledger.and_then(Ledger::last),
         };
         Ok(Answer::Status { line: Box::new(line) })
@@ -186,6 +244,7 @@ impl Cluster {
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Answer, Stopped> {
         let mut told = 0;
+        let mut onlooker = None;
         loop {
             let Some(ledger) = read::read(access, &self.name).await? else {
                 return Err(Stopped::refused(
@@ -204,7 +263,10 @@ impl Cluster {
                 let line = ResultLine::new(&folded.id, &folded.plan.target, outcome.clone());
                 return Ok(Answer::Result { line: Box::new(line) });
             }
-            let status = self.status(access, Some(&ledger)).await?;
+            if onlooker.is_none() {
+                onlooker = self.onlooker(access, Some(&ledger)).await;
+            }
+            let status = self.status(access, Some(&ledger), onlooker.as_mut()).await?;
             if answers.send(status).await.is_err() {
                 return Err(Stopped::refused("nobody follows any more", None));
             }

@@ -49,6 +49,13 @@ impl Paths {
         self.app(app).join("lock")
     }
 
+    /// Copies of the journals of a Deployment's promotions that this machine has driven, one file each: in
+    /// whichever cluster and namespace, as ids tell them apart.
+    #[must_use]
+    pub fn deployment(&self, name: &str) -> PathBuf {
+        self.root.join("cluster").join(name).join("history")
+    }
+
     /// The journals of a target's promotions, one file each.
     #[must_use]
     pub fn history(&self, app: &str) -> PathBuf {

@@ -13,7 +13,6 @@ pub(crate) struct Asked {
     pub(crate) verb: String,
     /// `pods/proxy`, `configmaps`.
     pub(crate) resource: String,
-    pub(crate) name: String,
     pub(crate) received: DateTime<Utc>,
     pub(crate) answered: DateTime<Utc>,
 }
@@ -44,7 +43,6 @@ impl Asked {
         Self {
             verb: text(&line["verb"]),
             resource,
-            name: text(&object["name"]),
             received: at("requestReceivedTimestamp"),
             answered: at("stageTimestamp"),
         }

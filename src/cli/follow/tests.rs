@@ -110,7 +110,7 @@ fn printer() -> Printer {
         quiet: true,
         verbose: false,
         timeout: None,
-        place: crate::cli::Place { namespace: None, context: None, kubeconfig: None },
+        place: crate::cli::place::Place { namespace: None, context: None, kubeconfig: None },
     };
     Printer::new(&global)
 }

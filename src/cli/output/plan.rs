@@ -34,15 +34,14 @@ pub(crate) fn findings(findings: &[Finding]) -> Option<String> {
             Level::Warn => (CARE, "warning"),
             Level::Note => (FAINT, "note"),
         };
-        let remedy = finding.remedy.as_ref().map(|remedy| format!("\n  {}", indented(remedy)));
-        format!("{}: {}{}", paint(style, word), finding.what, remedy.unwrap_or_default())
+        let what = words::wrapped(&format!("{word}: {}", finding.what), "  ");
+        let what = what.replacen(word, &paint(style, word), 1);
+        let remedy = finding.remedy.iter().flat_map(|remedy| remedy.trim_end().lines());
+        let remedy = remedy.map(|line| format!("\n  {}", words::wrapped(line, "  ")));
+        format!("{what}{}", remedy.collect::<String>())
     });
     let lines: Vec<String> = lines.collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
-}
-
-fn indented(text: &str) -> String {
-    text.trim_end().replace('\n', "\n  ")
 }
 
 /// Through what the users come, and what is done there.

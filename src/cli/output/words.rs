@@ -17,6 +17,33 @@ pub(crate) fn seconds(seconds: f64) -> String {
     }
 }
 
+/// Columns of a text that is wrapped, as far as its words allow.
+const COLUMNS: usize = 78;
+
+/// Returns a line broken between words; what follows the first line is indented. A line that is indented
+/// already is code, and stays.
+pub(crate) fn wrapped(line: &str, indent: &str) -> String {
+    if line.starts_with(char::is_whitespace) {
+        return line.to_owned();
+    }
+    let mut text = String::new();
+    let mut columns = 0;
+    for word in line.split(' ') {
+        let wide = word.chars().count();
+        if columns > 0 && columns + 1 + wide > COLUMNS {
+            text.push('\n');
+            text.push_str(indent);
+            columns = indent.len();
+        } else if columns > 0 {
+            text.push(' ');
+            columns += 1;
+        }
+        text.push_str(word);
+        columns += wide;
+    }
+    text
+}
+
 pub(crate) fn duration(length: Duration) -> String {
     seconds(length.as_secs_f64())
 }

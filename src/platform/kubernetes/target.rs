@@ -119,6 +119,11 @@ impl Kubernetes {
         self.watched.changed().await;
     }
 
+    /// Notes which share another process has asked for: what is seen is compared with it.
+    pub fn expect_share(&self, asked: Share) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).asked = asked;
+    }
+
     fn memory(&self) -> Memory {
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -203,7 +208,7 @@ impl Kubernetes {
     }
 
     fn set_share(&self, seen: &Snapshot, share: Share) -> Vec<Write> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).asked = share;
+        self.expect_share(share);
         self.settings.router.next(seen, &self.order(seen, share))
     }
 

@@ -80,6 +80,29 @@ pub enum PortRule {
 }
 
 impl App {
+    /// Returns its probes, or those that its own policy's `health_check` means.
+    #[must_use]
+    pub fn all_probes(&self) -> Probes {
+        match self.own_policy().and_then(|policy| policy.health_check.as_ref()) {
+            Some(check) if self.probes == Probes::default() => Probes::from_health_check(check),
+            Some(_) | None => self.probes.clone(),
+        }
+    }
+
+    /// Returns a bound at each limit that its own policy has.
+    #[must_use]
+    pub fn bounds_ms(&self) -> Vec<f64> {
+        crate::plan::bounds_ms(self.own_policy().map_or(&[], |policy| &policy.conditions))
+    }
+
+    /// Returns the policy that is written in the app file itself.
+    const fn own_policy(&self) -> Option<&Policy> {
+        match &self.policy {
+            Some(PolicySource::Inline(policy)) => Some(policy),
+            Some(PolicySource::File(_)) | None => None,
+        }
+    }
+
     /// Returns the folder that a release runs in.
     #[must_use]
     pub fn cwd(&self, release: &ReleaseSpec) -> PathBuf {

@@ -10,7 +10,7 @@ use super::proxy::{Drained, Grace, Proxy};
 use super::revision::Revision;
 use super::roster::Roster;
 use super::stored::Stored;
-use super::{Local, SAVED_MAX, probes, surroundings};
+use super::{Local, SAVED_MAX, surroundings};
 use crate::clock::Clock;
 use crate::plan::Release;
 use crate::platform::PlatformError;
@@ -31,12 +31,12 @@ impl Local {
 
     /// Returns how many good probes in a row count as healthy.
     pub(super) fn threshold(&self) -> u32 {
-        let probes = probes(&self.inner.app);
+        let probes = self.inner.app.all_probes();
         probes.readiness.or(probes.liveness).map_or(1, |probe| probe.failure_threshold)
     }
 
     pub(super) fn is_probed(&self) -> bool {
-        let probes = probes(&self.inner.app);
+        let probes = self.inner.app.all_probes();
         probes.readiness.is_some() || probes.liveness.is_some()
     }
 

@@ -15,7 +15,6 @@ use tokio::sync::{Notify, mpsc};
 use crate::analysis::Unknown;
 use crate::clock::SystemClock;
 use crate::evidence::exposition::{self, Preset};
-use crate::evidence::probe::Probes;
 use crate::evidence::scrape::scrape;
 use crate::plan::{Plan, Release};
 use crate::share::Share;
@@ -39,6 +38,8 @@ mod saving;
 mod start;
 
 mod change;
+
+mod cries;
 
 mod mark;
 
@@ -110,9 +111,6 @@ struct Inner {
     heard: tokio::sync::Mutex<mpsc::Receiver<String>>,
 }
 
-/// What people should hear and have not yet.
-const CRIES_MAX: usize = 16;
-
 /// An instance's own metrics are waited for so long: looks must not wait for one that hangs.
 const SCRAPE_MAX: Duration = Duration::from_secs(2);
 
@@ -142,7 +140,7 @@ impl Local {
         let stored = start::reconcile(stored, &home, &mut alarms);
         let changed = Arc::new(Notify::new());
         let config = Config {
-            bounds_ms: bounds_ms(&app),
+            bounds_ms: app.bounds_ms(),
             salt: start::salt(&stored.salt),
             limits: Limits::default(),
         };
@@ -155,7 +153,7 @@ impl Local {
         let saver = Saver::start(start::state_file(&home));
         let roster = Mutex::new(roster);
         let past = Mutex::new(Past::default());
-        let (cries, heard) = mpsc::channel(CRIES_MAX);
+        let (cries, heard) = mpsc::channel(cries::CRIES_MAX);
         let heard = tokio::sync::Mutex::new(heard);
         let inner =
             Inner { app, home, clock, proxy, admin, roster, saver, changed, past, cries, heard };
@@ -251,39 +249,6 @@ impl Local {
         self.inner.saver.saved(limit).await;
     }
 
-    /// Says what people should hear now.
-    pub fn cry(&self, what: &str) {
-        // Where so much is unheard already, this is no news.
-        let _ = self.inner.cries.try_send(what.to_owned());
-    }
-
-    /// Tells of every change in the trouble with writing the state, and of what is cried; never
-    /// returns.
-    pub async fn tell_troubles(&self, mut tell: impl FnMut(&str)) {
-        let mut written = self.inner.saver.written();
-        let mut heard = self.inner.heard.lock().await;
-        let mut known = None;
-        loop {
-            tokio::select! {
-                Some(cry) = heard.recv() => tell(&cry),
-                changed = written.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    let trouble = written.borrow_and_update().trouble.clone();
-                    match &trouble {
-                        Some(what) if trouble != known => {
-                            tell(&format!("the state can't be written: {what}"));
-                        }
-                        None if known.is_some() => tell("the state can be written again"),
-                        Some(_) | None => {}
-                    }
-                    known = trouble;
-                }
-            }
-        }
-    }
-
     /// Ends everything: users first, then the processes. For an embedded run, and for a host that is
     /// stopped by a person.
     pub async fn end(&self, drain: Duration) {
@@ -324,7 +289,7 @@ fn surroundings(
         place: Place { gate: home.gate.clone(), logs: home.logs() },
         folder: app.cwd(&revision.spec),
         mark: mark::mark(&home.folder, &revision.instance),
-        probes: probes(app),
+        probes: app.all_probes(),
         changed: Arc::clone(changed),
     }
 }
@@ -333,25 +298,4 @@ fn surroundings(
 #[must_use]
 pub fn release_of(name: &str, spec: &ReleaseSpec) -> Release {
     Release { name: name.to_owned(), hash: spec.hash(), irreversible: spec.irreversible }
-}
-
-/// Returns a bound at each limit that the app's own policy has.
-fn bounds_ms(app: &App) -> Vec<f64> {
-    let conditions = match &app.policy {
-        Some(app::PolicySource::Inline(policy)) => policy.conditions.as_slice(),
-        Some(app::PolicySource::File(_)) | None => &[],
-    };
-    crate::plan::bounds_ms(conditions)
-}
-
-/// Returns the app's probes, or those that its own policy's `health_check` means.
-fn probes(app: &App) -> Probes {
-    let policys = match &app.policy {
-        Some(app::PolicySource::Inline(policy)) => policy.health_check.as_ref(),
-        Some(app::PolicySource::File(_)) | None => None,
-    };
-    match policys {
-        Some(check) if app.probes == Probes::default() => Probes::from_health_check(check),
-        Some(_) | None => app.probes.clone(),
-    }
 }

@@ -43,6 +43,8 @@ make_cgroups() {
   for controller in cpu cpuacct cpuset memory devices freezer blkio pids systemd; do
     [ ! -d "/sys/fs/cgroup/$controller" ] || mkdir -p "/sys/fs/cgroup/$controller/$NAME"
   done
+  # Else the whole cluster counts as one process among those of the host: its pods starve beside a build.
+  [ ! -d "/sys/fs/cgroup/cpu/$NAME" ] || echo 16384 >"/sys/fs/cgroup/cpu/$NAME/cpu.shares"
   local file
   for file in cpuset.cpus cpuset.mems; do # empty in a new group, and nothing may run in it then
     cat "/sys/fs/cgroup/cpuset/$file" >"/sys/fs/cgroup/cpuset/$NAME/$file"

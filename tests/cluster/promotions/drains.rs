@@ -7,8 +7,9 @@ use crate::audit;
 use crate::belongings::Belongings;
 use crate::cluster::Cluster;
 use crate::load::{Connections, Load, Seen, Visit, tally};
+use crate::namespace::WAIT_MAX;
 use crate::poll;
-use crate::trial::{By, Trial};
+use crate::trial::{By, Trial, target};
 
 /// Pods that end when an application of two goes over by itself, and when the gate promotes it: stable's two, and
 /// the candidate's two.
@@ -20,7 +21,7 @@ fn a_promotion_loses_no_more_of_a_drain_than_a_rolling_update() {
     let Some(cluster) = Cluster::there() else { return };
     let trial = Trial::new(cluster, "drains", &podinfo(), By::Service);
     let kept = trial.users(Connections::Kept);
-    let rolls = ["v2", "v1"];
+    let rolls = ["v2", "v1", "v2", "v1"];
     for version in rolls {
         let image = format!("app=gate.test/podinfo:{version}");
         trial.space.kubectl(&["set", "image", "deployment/shop", &image]);
@@ -38,14 +39,14 @@ fn a_promotion_loses_no_more_of_a_drain_than_a_rolling_update() {
     let per_drain = lost[0] as f64 / (rolls.len() * ROLLING_DRAINS) as f64;
     assert!(
         lost[1] as f64 <= per_drain * PROMOTION_DRAINS as f64,
-        "lost in two rolling updates and in a promotion: {lost:?}: {:#?}",
+        "lost in four rolling updates and in a promotion: {lost:?}: {:#?}",
         failed(&promoted)
     );
 }
 
 /// Pods that are ending count as well.
 fn until_pods(trial: &Trial, count: usize) {
-    poll::until("the old pods' end", crate::namespace::WAIT_MAX, || {
+    poll::until("the old pods' end", WAIT_MAX, || {
         (trial.space.get("pods")["items"].as_array().unwrap().len() == count).then_some(())
     });
 }
@@ -69,16 +70,20 @@ fn is_left(cluster: &'static Cluster, by: By) {
     let trial = Trial::new(cluster, &name, &slow_to_end, by);
     let before = Belongings::of(&trial.space);
     let fresh = trial.users(Connections::Fresh);
-    let half = CANARY.replace("33%", "50%");
-    let mut running = trial.start("gate.test/app:broken", &half);
+    let half = CANARY.replace("33%, hold: 5s", "50%, hold: 60s");
+    let mut running = trial.start("gate.test/app:v2", &half);
     running.until("a share for the candidate", |line| line["event"] == "share.seen");
     let visit = Visit::new(&trial.address, &trial.host, Connections::Kept);
     let kept = Load::start(cluster, Visit { users: 20, ..visit });
-    running.end().expect(3, "rolled_back");
+    poll::until("users of the candidate", WAIT_MAX, || {
+        (tally(&kept.so_far()).get("v2") >= Some(&50)).then_some(())
+    });
+    assert_eq!(trial.gate(&["abort", &target()]).end().code, 0);
+    running.end().expect(4, "aborted");
     before.are_still(&trial.space, &before.images[0]);
     let (fresh, kept) = (fresh.stop(), kept.stop());
     let written = written(cluster, &trial, by);
-    let late = |seen: &[Seen]| last_of_broken(seen).map(|last| last - written);
+    let late = |seen: &[Seen]| last_of_candidate(seen).map(|last| last - written);
     let (fresh_late, kept_late) = (late(&fresh).unwrap(), late(&kept).unwrap());
     eprintln!(
         "{name}: after the write {} ms on new connections, {} ms on kept ones; {:?}",
@@ -114,7 +119,6 @@ fn written(cluster: &Cluster, trial: &Trial, by: By) -> DateTime<Utc> {
 }
 
 /// Returns when the last request was sent that the condemned version took.
-fn last_of_broken(seen: &[Seen]) -> Option<DateTime<Utc>> {
-    let broken = seen.iter().filter(|one| one.outcome().contains("broken"));
-    broken.map(|one| one.sent).max()
+fn last_of_candidate(seen: &[Seen]) -> Option<DateTime<Utc>> {
+    seen.iter().filter(|one| one.outcome() == "v2").map(|one| one.sent).max()
 }

@@ -9,6 +9,7 @@ use super::{CANARY, app, named};
 use crate::audit::{self, Asked};
 use crate::cluster::Cluster;
 use crate::load::Connections;
+use crate::namespace::WAIT_MAX;
 use crate::poll;
 use crate::trial::{By, Ran, Trial};
 
@@ -41,6 +42,14 @@ fn costs_little(cluster: &'static Cluster, by: By) {
     trial.space.kubectl(&["scale", "deployment/shop", "--replicas=3"]);
     trial.space.rolled_out("shop");
     let users = trial.users(Connections::Fresh);
+    // Enough of them to tell how often it asks.
+    let served = format!(
+        r#"count_over_time(http_requests_total{{namespace="{}"}}[1m]) > 8"#,
+        trial.space.name
+    );
+    poll::until("traffic in Prometheus", WAIT_MAX, || {
+        (cluster.ask(&served).len() == 3).then_some(())
+    });
     let ran = trial.promote("gate.test/app:v2", &policy);
     drop(users);
     let line = ran.expect(0, "promoted");
