@@ -18,6 +18,9 @@ use crate::weather::{Sky, Weather};
 /// From the breach until no user is on the condemned version.
 const SAFE_MAX: TimeDelta = TimeDelta::seconds(5);
 
+/// Longer than a snapshot is trusted.
+const OUTAGE: Duration = Duration::from_secs(7);
+
 /// No pod beside those that are there.
 const QUOTA: &str = r#"
 apiVersion: v1
@@ -129,4 +132,23 @@ fn a_metrics_server_that_is_down_holds_a_promotion_and_no_more() {
     assert_eq!(ran.events("evidence.back").len(), 1, "{:#?}", ran.lines);
     let tally = tally(&users.stop());
     assert!(tally["v2"] > 0, "{tally:?}");
+}
+
+/// Nobody listens, and every watch breaks; what is watched does not change meanwhile.
+#[test]
+fn an_api_server_that_was_gone_is_followed_again() {
+    let Some(cluster) = Cluster::there() else { return };
+    let trial = Trial::new(cluster, "gone", &manifests::podinfo("shop", "v1", 1), By::Service);
+    let weather = Weather::new(cluster);
+    let config = weather.kubeconfig();
+    let users = trial.users(Connections::Fresh);
+    let more = ["--kubeconfig", config.to_str().unwrap()];
+    let mut gate = trial.start_with("gate.test/podinfo:v2", CANARY, &more);
+    gate.until("half of the traffic", |line| is_share_seen(line, 0.5));
+    weather.is(Sky::Gone);
+    let out = Instant::now();
+    poll::until("the outage to be over", WAIT_MAX, || (out.elapsed() > OUTAGE).then_some(()));
+    weather.is(Sky::Clear);
+    gate.end().expect(0, "promoted");
+    drop(users);
 }
