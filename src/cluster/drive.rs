@@ -16,7 +16,7 @@ use super::requests::{Cluster, Stopped};
 use super::told::Told;
 use crate::clock::{Clock as _, SystemClock};
 use crate::engine::{Promotion, Seams};
-use crate::history::{AskedFor, History as _, Record, Urgency};
+use crate::history::{AskedFor, Folded, History as _, Record, Urgency};
 use crate::host::protocol::Answer;
 use crate::plan::Plan;
 use crate::platform::kubernetes::router::Router;
@@ -87,7 +87,14 @@ impl Drive<'_> {
         let _ = self.answers.send(Answer::Begun { id: id.clone() }).await;
         let mut seams = Seams { platform, evidence, clock: clock.clone(), history };
         let mut told = Told::new(&id, &by, self.answers);
-        let mut promotion = Promotion::resume(ledger.folded);
+        let mut promotion = match came {
+            // Its beginning is told.
+            Came::Begun => {
+                let Folded { plan, started, .. } = ledger.folded;
+                Promotion::new(id.clone(), plan, started).map_err(Refused::from)?
+            }
+            Came::OwnerGone | Came::TakenOver => Promotion::resume(ledger.folded),
+        };
         let ended = tokio::select! {
             outcome = promotion.run(&mut seams, |turn| told.show(turn)) => Ok(outcome),
             whose = lost_to(lost) => Err(whose),

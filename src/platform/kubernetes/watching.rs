@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use kube::api::DynamicObject;
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -25,6 +24,9 @@ use crate::platform::PlatformError;
 
 /// A watch that is broken for so long has lost the world.
 pub const STALE_AFTER: Duration = Duration::from_secs(5);
+/// Before a broken watch begins anew, the first time, and at most: the way back waits for it.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
 
 /// Which objects a watch is for, and where they go in the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,31 +167,45 @@ async fn follow(
         ..watcher::Config::default()
     };
     let slot = watch.slot;
-    let events = watcher(access.objects(slot.kind()), config).default_backoff();
-    tokio::pin!(events);
-    let mut listed = BTreeSet::new();
-    while let Some(event) = events.next().await {
-        let mut inner = lock(&inner);
-        match event {
-            Ok(event) => {
-                if inner.take(slot, event, &mut listed) {
-                    inner.broken.insert(slot, None);
+    let mut again_after = AGAIN_AFTER;
+    loop {
+        // Anew after each failure: a watch that only goes on says nothing until something changes, and
+        // nobody could tell it from a broken one.
+        let events = watcher(access.objects(slot.kind()), config.clone());
+        tokio::pin!(events);
+        let mut listed = BTreeSet::new();
+        let mut failed = None;
+        while let (None, Some(event)) = (&failed, events.next().await) {
+            match event {
+                Ok(event) => {
+                    let mut inner = lock(&inner);
+                    if inner.take(slot, event, &mut listed) {
+                        inner.broken.insert(slot, None);
+                        again_after = AGAIN_AFTER;
+                    }
                 }
+                Err(error) => failed = Some(error.to_string()),
             }
-            Err(error) => {
-                let since = match inner.broken.get(&slot) {
-                    Some(Some((since, _))) => *since,
-                    Some(None) | None => Instant::now(),
-                };
-                inner.broken.insert(slot, Some((since, error.to_string())));
+            if let Some(why) = &failed {
+                lock(&inner).note_broken(slot, why);
             }
+            changes.send_modify(|count| *count += 1);
         }
-        drop(inner);
-        changes.send_modify(|count| *count += 1);
+        tokio::time::sleep(again_after).await;
+        again_after = (again_after * 2).min(AGAIN_AFTER_MAX);
     }
 }
 
 impl Inner {
+    /// Since its first failure.
+    fn note_broken(&mut self, slot: Slot, why: &str) {
+        let since = match self.broken.get(&slot) {
+            Some(Some((since, _))) => *since,
+            Some(None) | None => Instant::now(),
+        };
+        self.broken.insert(slot, Some((since, why.to_owned())));
+    }
+
     /// Takes an event in; returns whether the watch has all that is there now.
     fn take(
         &mut self,
