@@ -15,6 +15,10 @@ mod belongings;
 
 mod cluster;
 
+mod doctor;
+
+mod examples;
+
 mod killed;
 
 mod load;
@@ -27,6 +31,8 @@ mod namespace;
 mod poll;
 
 mod promotions;
+
+mod role;
 
 mod smoke;
 
