@@ -5,15 +5,16 @@
 //! command. Nothing is touched, and no runtime started, before the command line is understood.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 pub mod exit;
 
 pub mod error;
+
+mod global;
 
 pub mod output;
 
@@ -59,11 +60,11 @@ mod watchdog;
 
 pub(crate) use error::Error;
 pub use exit::Exit;
+pub(crate) use global::{Format, Global};
 use output::Printer;
 use remembered::RememberedArgs;
 
 use crate::history::AskedFor;
-use crate::platform::kubernetes::Where;
 use target::Target;
 
 const EXAMPLES: &str = "\
@@ -88,59 +89,6 @@ struct Cli {
     leave: report::LeaveArgs,
     #[command(subcommand)]
     command: Command,
-}
-
-/// What every command takes.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct Global {
-    /// Print for people, for programs (one JSON object a line), or for a GitHub runner
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
-    output: Format,
-    /// Colour the output; `auto` looks at the terminal and at `NO_COLOR`
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
-    color: Colour,
-    /// Print the answer only
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    quiet: bool,
-    /// Print every look, not only what changes
-    #[arg(short, long, global = true)]
-    verbose: bool,
-    /// End the command after this time; an unfinished promotion is aborted (exit code 5)
-    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    timeout: Option<Duration>,
-    #[command(flatten)]
-    place: Place,
-}
-
-/// In which cluster a Deployment is: kubectl's own words.
-#[derive(Clone, Debug, Args)]
-struct Place {
-    /// The namespace of a Deployment [default: the context's]
-    #[arg(short, long, global = true, value_name = "NAME")]
-    namespace: Option<String>,
-    /// The context in the kubeconfig [default: the present one]
-    #[arg(long, global = true, value_name = "NAME")]
-    context: Option<String>,
-    /// The kubeconfig [default: $KUBECONFIG, else ~/.kube/config, else the pod's own account]
-    #[arg(long, global = true, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    #[default]
-    Human,
-    Json,
-    Github,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Colour {
-    #[default]
-    Auto,
-    Always,
-    Never,
 }
 
 #[derive(Debug, Subcommand)]
@@ -226,8 +174,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(mut cli: Cli, printer: &Printer) -> Result<Exit, Error> {
     let global = cli.global;
-    let Place { namespace, context, kubeconfig } = global.place.clone();
-    let place = Where { kubeconfig, context, namespace };
+    let place = global.place.named();
     match cli.command.remembered() {
         Some(remembered) => remembered.place.clone_from(&place),
         None => cli.command.target().map_or(Ok(()), |target| target.put(&place))?,
@@ -349,17 +296,6 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
 /// Returns a length of time as people write it.
 fn span(length: Duration) -> String {
     humantime::format_duration(length).to_string()
-}
-
-impl Colour {
-    fn set(self) {
-        match self {
-            Self::Auto => anstream::ColorChoice::Auto,
-            Self::Always => anstream::ColorChoice::Always,
-            Self::Never => anstream::ColorChoice::Never,
-        }
-        .write_global();
-    }
 }
 
 /// Returns who asks, for the record.

@@ -4,6 +4,7 @@
 use kube::api::DynamicObject;
 use serde_json::Value;
 
+use super::earlier::from_history;
 use super::ledger::{Ledger, Templates};
 use super::measure::measure;
 use super::requests::Stopped;
@@ -15,14 +16,11 @@ use crate::platform::kubernetes::access::Access;
 use crate::platform::kubernetes::names;
 use crate::platform::kubernetes::preflight::{self, Level, Question, Surroundings};
 use crate::platform::kubernetes::router::{GATEWAY_API, GatewayApi, PlainService, Router, SERVICE};
-use crate::platform::kubernetes::snapshot::{Rollout, Snapshot, controlled_by};
+use crate::platform::kubernetes::snapshot::{Rollout, Snapshot};
 use crate::platform::kubernetes::template::{self, Wanted};
 use crate::policy::{self, Policy};
 use crate::published::ResultLine;
 use crate::rollout::ResultWord;
-
-/// Kubernetes' own annotation of a ReplicaSet: which of the Deployment's revisions it is.
-const REVISION_ANNOTATION: &str = "deployment.kubernetes.io/revision";
 
 /// A promotion that may be prepared.
 #[derive(Debug)]
@@ -119,49 +117,6 @@ pub(super) async fn admit_back(
         at_once: now,
     };
     resolve(access, seen, ask, ledger).await
-}
-
-/// Returns the template of a ReplicaSet of the Deployment: the newest before the present one, or the
-/// one that is named by its number, its image, or how its hash begins.
-fn from_history(seen: &Snapshot, to: Option<&str>) -> Result<Value, Stopped> {
-    let target = target_of(seen);
-    let uid = target.metadata.uid.as_deref().unwrap_or_default();
-    let present = template::hash(&template_of(target));
-    let mut past: Vec<(u64, Value)> = seen
-        .replica_sets
-        .values()
-        .filter(|set| controlled_by(&set.metadata, uid))
-        .filter_map(|set| Some((revision(set)?, template::of_set(set)?)))
-        .filter(|(_, template)| template::hash(template) != present)
-        .collect();
-    past.sort_by_key(|(revision, _)| *revision);
-    let is_meant = |(revision, template): &&(u64, Value)| {
-        to.is_none_or(|to| {
-            to.parse() == Ok(*revision)
-                || template::images(template).iter().any(|image| image.image == to)
-                || template::hash(template).starts_with(to)
-        })
-    };
-    let found = past.iter().rev().find(is_meant).map(|(_, template)| template.clone());
-    found.ok_or_else(|| {
-        let known =
-            past.iter().map(|(n, template)| format!("{n} ({})", template::name(template, None)));
-        let known = known.collect::<Vec<_>>().join(", ");
-        let hint = if known.is_empty() {
-            "the Deployment has no earlier ReplicaSet".to_owned()
-        } else {
-            format!("it has {known}")
-        };
-        let message = match to {
-            Some(to) => format!("there is no earlier revision {to:?}"),
-            None => "there is nothing to go back to".to_owned(),
-        };
-        Stopped::refused(message, Some(hint))
-    })
-}
-
-fn revision(set: &DynamicObject) -> Option<u64> {
-    set.metadata.annotations.as_ref()?.get(REVISION_ANNOTATION)?.parse().ok()
 }
 
 /// What is asked for, understood.
@@ -357,11 +312,11 @@ fn read_policy(text: &PolicyText) -> Result<(Policy, String), Stopped> {
 }
 
 /// A survey without a target is an error of its own.
-fn target_of(seen: &Snapshot) -> &DynamicObject {
+pub(super) fn target_of(seen: &Snapshot) -> &DynamicObject {
     seen.target.as_ref().unwrap_or_else(|| unreachable!("the survey has read it"))
 }
 
-fn template_of(target: &DynamicObject) -> Value {
+pub(super) fn template_of(target: &DynamicObject) -> Value {
     target.data.pointer("/spec/template").cloned().unwrap_or(Value::Null)
 }
 

@@ -36,6 +36,8 @@ mod measure;
 
 mod admission;
 
+mod earlier;
+
 mod copy;
 
 mod listening;

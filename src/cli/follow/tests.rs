@@ -106,11 +106,11 @@ fn event() -> Answer {
 fn printer() -> Printer {
     let global = crate::cli::Global {
         output: Format::Human,
-        color: crate::cli::Colour::Never,
+        color: crate::cli::global::Colour::Never,
         quiet: true,
         verbose: false,
         timeout: None,
-        place: crate::cli::Place { namespace: None, context: None, kubeconfig: None },
+        place: crate::cli::global::Place { namespace: None, context: None, kubeconfig: None },
     };
     Printer::new(&global)
 }
