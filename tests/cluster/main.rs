@@ -23,6 +23,10 @@ mod faults;
 
 mod gitops;
 
+mod doctor;
+
+mod examples;
+
 mod killed;
 
 mod load;
@@ -37,6 +41,8 @@ mod poll;
 mod promotions;
 
 mod relay;
+
+mod role;
 
 mod smoke;
 
