@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails the test")]
 #![expect(clippy::disallowed_methods, reason = "the cluster is real, and so is its time")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+#![expect(clippy::print_stdout, reason = "what was measured is shown")]
 
 mod audit;
 
