@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, ObjectMeta};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Resource, ResourceExt as _};
@@ -273,13 +273,13 @@ impl Snapshot {
 
 /// The answer to a write may be here before the watch tells what was before it.
 fn newer(known: &mut Option<DynamicObject>, object: DynamicObject) {
-    if known.as_ref().is_none_or(|known| !is_older(&object, known)) {
+    if known.as_ref().is_none_or(|known| !is_older(&object.metadata, &known.metadata)) {
         *known = Some(object);
     }
 }
 
 fn insert(known: &mut BTreeMap<String, DynamicObject>, name: String, object: DynamicObject) {
-    if known.get(&name).is_none_or(|known| !is_older(&object, known)) {
+    if known.get(&name).is_none_or(|known| !is_older(&object.metadata, &known.metadata)) {
         known.insert(name, object);
     }
 }
@@ -289,6 +289,9 @@ fn insert_as<K: Resource<DynamicType = ()> + DeserializeOwned>(
     name: String,
     object: DynamicObject,
 ) {
+    if known.get(&name).is_some_and(|known| is_older(&object.metadata, known.meta())) {
+        return;
+    }
     // One that this version can't read is as good as not there.
     match object.try_parse() {
         Ok(read) => drop(known.insert(name, read)),
@@ -297,8 +300,48 @@ fn insert_as<K: Resource<DynamicType = ()> + DeserializeOwned>(
 }
 
 /// Versions of one object rise as numbers; where they are none, the newest to come counts.
-fn is_older(object: &DynamicObject, known: &DynamicObject) -> bool {
-    let version = |object: &DynamicObject| object.metadata.resource_version.as_ref()?.parse().ok();
+fn is_older(object: &ObjectMeta, known: &ObjectMeta) -> bool {
+    let version = |object: &ObjectMeta| object.resource_version.as_ref()?.parse().ok();
     let pair: Option<(u64, u64)> = version(object).zip(version(known));
-    pair.is_some_and(|(new, old)| new < old) && object.metadata.uid == known.metadata.uid
+    pair.is_some_and(|(new, old)| new < old) && object.uid == known.uid
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::api::DynamicObject;
+    use serde_json::json;
+
+    use super::{Kind, Slot, Snapshot};
+
+    fn object(kind: Kind, version: &str, image: &str) -> DynamicObject {
+        let mut object = DynamicObject::new("web", &kind.resource());
+        object.metadata.uid = Some("u".into());
+        object.metadata.resource_version = Some(version.into());
+        object.data = json!({ "spec": { "containers": [{ "name": "web", "image": image }] } });
+        object
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_hides_nothing_that_is_newer() {
+        let mut seen = Snapshot::default();
+        for (version, image) in [("9", "web:1"), ("11", "web:3"), ("10", "web:2")] {
+            seen.put(Slot::CandidatePods, object(Kind::Pod, version, image));
+            seen.put(Slot::Routes, object(Kind::HttpRoute, version, image));
+            seen.put(Slot::Target, object(Kind::Deployment, version, image));
+        }
+        let pod = seen.candidates["web"].spec.as_ref().unwrap();
+        assert_eq!(pod.containers[0].image.as_deref(), Some("web:3"));
+        let versions = [&seen.routes["web"], seen.target.as_ref().unwrap()];
+        assert!(versions.iter().all(|o| o.metadata.resource_version.as_deref() == Some("11")));
+    }
+
+    #[test]
+    fn an_object_that_was_made_anew_takes_the_place_of_the_old_one() {
+        let mut seen = Snapshot::default();
+        seen.put(Slot::CandidatePods, object(Kind::Pod, "11", "web:1"));
+        let mut anew = object(Kind::Pod, "10", "web:2");
+        anew.metadata.uid = Some("v".into());
+        seen.put(Slot::CandidatePods, anew);
+        assert_eq!(seen.candidates["web"].metadata.uid.as_deref(), Some("v"));
+    }
 }
