@@ -142,7 +142,16 @@ impl Watched {
         let _ = self.changes.subscribe().changed().await;
     }
 
-    /// Takes in what the API server has answered to a write: its watch may tell it a little later.
+    /// Takes in what the API server has answered to a change. One that is not known any more was deleted meanwhile,
+    /// and its watch would not tell that again.
+    pub fn learn_changed(&self, slot: Slot, object: DynamicObject) {
+        let is_known = lock(&self.inner).snapshot.knows(slot, &object.name_any());
+        if is_known {
+            self.learn(slot, object);
+        }
+    }
+
+    /// Takes in what the API server has made: its watch may tell it a little later.
     pub fn learn(&self, slot: Slot, object: DynamicObject) {
         lock(&self.inner).snapshot.put(slot, object);
         self.changes.send_modify(|count| *count += 1);
@@ -237,6 +246,20 @@ impl Snapshot {
         }
     }
 
+    fn knows(&self, slot: Slot, name: &str) -> bool {
+        match slot {
+            Slot::Target => self.target.is_some(),
+            Slot::Candidate => self.candidate.is_some(),
+            Slot::ReplicaSets => self.replica_sets.contains_key(name),
+            Slot::Pods => self.pods.contains_key(name),
+            Slot::CandidatePods => self.candidates.contains_key(name),
+            Slot::Services => self.services.contains_key(name),
+            Slot::Slices => self.slices.contains_key(name),
+            Slot::Routes => self.routes.contains_key(name),
+            Slot::Autoscalers => self.autoscalers.contains_key(name),
+        }
+    }
+
     fn remove(&mut self, slot: Slot, name: &str) {
         match slot {
             Slot::Target => self.target = None,
@@ -311,7 +334,7 @@ mod tests {
     use kube::api::DynamicObject;
     use serde_json::json;
 
-    use super::{Kind, Slot, Snapshot};
+    use super::{Access, Kind, Slot, Snapshot, Watched};
 
     fn object(kind: Kind, version: &str, image: &str) -> DynamicObject {
         let mut object = DynamicObject::new("web", &kind.resource());
@@ -333,6 +356,19 @@ mod tests {
         assert_eq!(pod.containers[0].image.as_deref(), Some("web:3"));
         let versions = [&seen.routes["web"], seen.target.as_ref().unwrap()];
         assert!(versions.iter().all(|o| o.metadata.resource_version.as_deref() == Some("11")));
+    }
+
+    #[tokio::test]
+    async fn an_answer_brings_nothing_back_that_was_deleted() {
+        let config = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+        let access = Access::to(config, "shop".into()).unwrap();
+        let watched = Watched::start(&access, Vec::new());
+        watched.learn_changed(Slot::CandidatePods, object(Kind::Pod, "1", "web:1"));
+        assert!(watched.last_known().candidates.is_empty());
+        watched.learn(Slot::CandidatePods, object(Kind::Pod, "1", "web:1"));
+        watched.learn_changed(Slot::CandidatePods, object(Kind::Pod, "2", "web:2"));
+        let version = watched.last_known().candidates["web"].metadata.resource_version.clone();
+        assert_eq!(version.as_deref(), Some("2"));
     }
 
     #[test]
