@@ -168,9 +168,11 @@ async fn follow(
     inner: Arc<Mutex<Inner>>,
     changes: watch::Sender<u64>,
 ) {
-    let mut config = watcher::Config::default();
-    config.field_selector = watch.name.map(|name| format!("metadata.name={name}"));
-    config.label_selector = watch.labels;
+    let config = watcher::Config {
+        field_selector: watch.name.map(|name| format!("metadata.name={name}")),
+        label_selector: watch.labels,
+        ..Default::default()
+    };
     let slot = watch.slot;
     let events = watcher(access.objects(slot.kind()), config).default_backoff();
     tokio::pin!(events);
