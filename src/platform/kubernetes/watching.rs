@@ -173,11 +173,7 @@ async fn follow(
     let config = watcher::Config {
         field_selector: watch.name.map(|name| format!("metadata.name={name}")),
         label_selector: watch.labels,
-<<<<<<< HEAD
         ..watcher::Config::default()
-=======
-        ..Default::default()
->>>>>>> tests-a
     };
     let slot = watch.slot;
     let mut again_after = AGAIN_AFTER;
