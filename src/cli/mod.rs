@@ -8,11 +8,13 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 pub mod exit;
 
 pub mod error;
+
+mod global;
 
 pub mod output;
 
@@ -61,8 +63,8 @@ mod watchdog;
 
 pub(crate) use error::Error;
 pub use exit::Exit;
+pub(crate) use global::{Format, Global};
 use output::Printer;
-use place::Place;
 use runtime::{block_on, runtime};
 
 use crate::history::AskedFor;
@@ -90,45 +92,6 @@ struct Cli {
     leave: report::LeaveArgs,
     #[command(subcommand)]
     command: Command,
-}
-
-/// What every command takes.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct Global {
-    /// Print for people, for programs (one JSON object a line), or for a GitHub runner
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
-    output: Format,
-    /// Colour the output; `auto` looks at the terminal and at `NO_COLOR`
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
-    color: Colour,
-    /// Print the answer only
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    quiet: bool,
-    /// Print every look, not only what changes
-    #[arg(short, long, global = true)]
-    verbose: bool,
-    /// End the command after this time; an unfinished promotion is aborted (exit code 5)
-    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    timeout: Option<Duration>,
-    #[command(flatten)]
-    place: Place,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    #[default]
-    Human,
-    Json,
-    Github,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Colour {
-    #[default]
-    Auto,
-    Always,
-    Never,
 }
 
 #[derive(Debug, Subcommand)]
@@ -273,17 +236,6 @@ impl Command {
 /// Returns a length of time as people write it.
 fn span(length: Duration) -> String {
     humantime::format_duration(length).to_string()
-}
-
-impl Colour {
-    fn set(self) {
-        match self {
-            Self::Auto => anstream::ColorChoice::Auto,
-            Self::Always => anstream::ColorChoice::Always,
-            Self::Never => anstream::ColorChoice::Never,
-        }
-        .write_global();
-    }
 }
 
 /// Returns who asks, for the record.

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use kube::api::ListParams;
+use kube::api::{DynamicObject, ListParams};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::begin::{self, Refused};
@@ -21,6 +22,7 @@ use crate::host::protocol::Answer;
 use crate::platform::PlatformError;
 use crate::platform::kubernetes::doctor::{Leftover, Repair, findings, repair};
 use crate::platform::kubernetes::removal::Removal;
+use crate::platform::kubernetes::router::gateway_api::backends::rules;
 use crate::platform::kubernetes::router::{
     GatewayApi, Order, PlainService, Router, SERVICE, services_of,
 };
@@ -241,30 +243,49 @@ impl Patient<'_> {
 
     /// By routes as long as one bears gate's traces, else by Services; as the record says where it does.
     fn router(&self, seen: &Snapshot) -> Router {
+        let template = seen.target.as_ref().map(|own| &own.data["spec"]["template"]);
+        let services = template.map(|template| services_of(seen, template, &[]));
+        let services: Vec<String> = services.into_iter().flatten().map(str::to_owned).collect();
+        let routes = routes_of(seen, &services);
+        let is_traced = |route: &&DynamicObject| {
+            let entries = route.metadata.managed_fields.iter().flatten();
+            let mut managers = entries.filter_map(|entry| entry.manager.as_deref());
+            label(route.metadata.annotations.as_ref(), names::ORIGINAL).is_some()
+                || managers.any(|manager| manager == names::MANAGER)
+        };
+        let own = Some(names::target_label(self.target));
+        let is_own = |route: &DynamicObject| {
+            label(route.metadata.labels.as_ref(), names::TARGET) == own.as_deref()
+        };
+        let by_routes = routes.iter().any(is_traced) || seen.routes.values().any(is_own);
         let plan = self.ledger.and_then(|ledger| ledger.folded.plan.traffic.as_ref());
-        let by_routes = seen.routes.values().any(|route| {
-            let meta = &route.metadata;
-            label(meta.annotations.as_ref(), names::ORIGINAL).is_some()
-                || label(meta.labels.as_ref(), names::TARGET)
-                    == Some(&names::target_label(self.target))
-        });
         let recorded = plan.filter(|plan| (plan.router == SERVICE) != by_routes);
         if let Some(router) = recorded.and_then(Router::of_plan) {
             return router;
         }
-        let template = seen.target.as_ref().map(|own| &own.data["spec"]["template"]);
-        let services = template.map(|template| services_of(seen, template, &[]));
-        let services = services.into_iter().flatten().map(str::to_owned).collect();
         if !by_routes {
             return Router::Service(PlainService { services });
         }
-        let users = seen.routes.values().map(|route| &route.metadata);
-        let users = users.filter(|meta| label(meta.labels.as_ref(), names::TARGET).is_none());
-        let routes = users.filter_map(|meta| meta.name.clone()).collect();
+        let routes = routes.iter().filter_map(|route| route.metadata.name.clone()).collect();
         // What sets a candidate apart matters to one that is made, and none is.
         let (key, value) = (String::new(), String::new());
         Router::GatewayApi(GatewayApi { routes, services, key, value })
     }
+}
+
+/// The user's routes that lead to these Services.
+fn routes_of<'a>(seen: &'a Snapshot, services: &[String]) -> Vec<&'a DynamicObject> {
+    let leads = |route: &&DynamicObject| {
+        rules(route).flat_map(|(_, backends)| backends).any(|backend| {
+            let name = backend.get("name").and_then(Value::as_str);
+            name.is_some_and(|name| services.iter().any(|service| service == name))
+        })
+    };
+    let users = seen.routes.values();
+    users
+        .filter(|route| label(route.metadata.labels.as_ref(), names::TARGET).is_none())
+        .filter(leads)
+        .collect()
 }
 
 /// As a promotion's, but for the candidate of whichever promotion.

@@ -34,9 +34,9 @@ mod survey;
 
 mod measure;
 
-mod earlier;
-
 mod admission;
+
+mod earlier;
 
 mod copy;
 

@@ -43,6 +43,17 @@ impl Belongings {
     /// nothing else.
     #[track_caller]
     pub(crate) fn are_still(&self, space: &Namespace<'_>, image: &str) {
+        self.are_still_with(space, image, &["kube-root-ca.crt", &format!("{SHOP}-gate")]);
+    }
+
+    /// The same, where the record was deleted.
+    #[track_caller]
+    pub(crate) fn are_still_without_record(&self, space: &Namespace<'_>, image: &str) {
+        self.are_still_with(space, image, &["kube-root-ca.crt"]);
+    }
+
+    #[track_caller]
+    fn are_still_with(&self, space: &Namespace<'_>, image: &str, maps: &[&str]) {
         let now = Self::of(space);
         assert_eq!(now.images, [image]);
         for (name, object) in &self.objects {
@@ -51,9 +62,9 @@ impl Belongings {
         assert_eq!(names(&now), names(self), "objects that are new, or gone");
         // The garbage collector takes what the Deployment has owned; that is not the gate's own time.
         poll::until("no trace of the gate", WAIT_MAX, || traces(space).is_empty().then_some(()));
-        let maps = space.get("configmaps");
-        let maps: BTreeSet<_> = maps["items"].as_array().unwrap().iter().map(plain_name).collect();
-        assert_eq!(maps, BTreeSet::from(["kube-root-ca.crt".into(), format!("{SHOP}-gate")]));
+        let found = space.get("configmaps");
+        let found: Vec<_> = found["items"].as_array().unwrap().iter().map(plain_name).collect();
+        assert_eq!(found, maps);
     }
 }
 

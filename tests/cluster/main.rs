@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails the test")]
 #![expect(clippy::disallowed_methods, reason = "the cluster is real, and so is its time")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+#![expect(clippy::print_stdout, reason = "what was measured is shown")]
 
 mod audit;
 
@@ -23,6 +24,10 @@ mod faults;
 
 mod gitops;
 
+mod doctor;
+
+mod examples;
+
 mod killed;
 
 mod load;
@@ -37,6 +42,8 @@ mod poll;
 mod promotions;
 
 mod relay;
+
+mod role;
 
 mod smoke;
 

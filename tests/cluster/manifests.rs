@@ -85,3 +85,10 @@ spec:
         backends.join(", ")
     )
 }
+
+/// An example's images, as this cluster has them.
+pub(crate) fn in_this_cluster(example: &str) -> String {
+    example
+        .replace("ghcr.io/stefanprodan/podinfo:6.9.1", "gate.test/podinfo:v1")
+        .replace("ghcr.io/stefanprodan/podinfo:6.9.2", "gate.test/podinfo:v2")
+}

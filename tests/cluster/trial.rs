@@ -84,12 +84,28 @@ impl Trial {
 
     /// The same, with more options.
     pub(crate) fn start_with(&self, release: &str, policy: &str, more: &[&str]) -> Running {
-        let path = self.folder.path().join("policy.yaml");
-        File::create(&path).unwrap().write_all(self.policy(policy).as_bytes()).unwrap();
-        let path = path.to_str().unwrap();
+        self.asked("promote", release, policy, more)
+    }
+
+    /// Begins a command that is told a release and a policy.
+    pub(crate) fn asked(
+        &self,
+        command: &str,
+        release: &str,
+        policy: &str,
+        more: &[&str],
+    ) -> Running {
+        let path = self.file("policy.yaml", &self.policy(policy));
         let target = target();
-        let args = ["promote", &target, "--release", release, "--policy", path];
+        let args = [command, &target, "--release", release, "--policy", path.to_str().unwrap()];
         self.gate(&[&args, more].concat())
+    }
+
+    /// Writes a file that goes with the trial.
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        path
     }
 
     /// A policy is written without its router.

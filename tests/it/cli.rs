@@ -54,7 +54,6 @@ fn mistakes_of_usage_exit_with_2() {
     exits("-q -v version", 2, "cannot be used with");
     exits("plan", 2, "required");
     exits("plan app.yaml", 2, "--release");
-    exits("plan deployment/web --release v2", 2, "no Kubernetes platform yet");
     exits("plan local/../x --release v2", 2, "not the name of an app");
     exits("plan nothing.yaml --release v2", 2, "can't read nothing.yaml");
     exits("plan app.yaml --release v3", 2, "has no release `v3`");

@@ -106,7 +106,7 @@ fn event() -> Answer {
 fn printer() -> Printer {
     let global = crate::cli::Global {
         output: Format::Human,
-        color: crate::cli::Colour::Never,
+        color: crate::cli::global::Colour::Never,
         quiet: true,
         verbose: false,
         timeout: None,

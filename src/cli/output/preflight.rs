@@ -4,6 +4,7 @@ use super::plan::{self, table};
 use super::style::{BAD, CARE, GOOD, STRONG, paint};
 use super::words;
 use crate::cli::preflight::{Preflight, StageOutlook};
+use crate::policy::PROXY;
 
 pub(crate) fn render(preflight: &Preflight) -> String {
     let Preflight { target, release, stages, .. } = preflight;
@@ -35,7 +36,11 @@ fn traffic(preflight: &Preflight) -> Vec<String> {
         preflight.stable_error_share * 100.0
     )];
     lines.extend(preflight.source_interval_s.map(|every| {
-        format!("source     {}, scraped every {}", preflight.source, words::seconds(every))
+        let source = match (&preflight.findings, preflight.source.as_str()) {
+            (Some(_), PROXY) => "the pods' own metrics",
+            (Some(_) | None, source) => source,
+        };
+        format!("source     {source}, scraped every {}", words::seconds(every))
     }));
     lines
 }

@@ -1,6 +1,8 @@
 //! Sending writes: one after the other, and the answer goes into the snapshot at once.
 
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
+};
 use serde_json::Value;
 
 use super::access::{Access, told};
@@ -43,8 +45,10 @@ impl Sender<'_> {
                         answer => answer.map(Some),
                     }
                 });
-                if let Some(made) = answer.await? {
-                    self.learn(kind, made);
+                if let Some(made) = answer.await?
+                    && let Some(slot) = self.slot(kind, &made)
+                {
+                    self.watched.learn(slot, made);
                 }
             }
             Write::Patch { kind, name, ops } => {
@@ -55,7 +59,9 @@ impl Sender<'_> {
                     ..Default::default()
                 };
                 let answer = self.access.ask(&what, api.patch(&name, &params, &patch)).await?;
-                self.learn(kind, answer);
+                if let Some(slot) = self.slot(kind, &answer) {
+                    self.watched.learn_changed(slot, answer);
+                }
             }
             Write::PatchStatus { kind, name, ops } => {
                 let patch = json_patch(&ops)?;
@@ -66,7 +72,9 @@ impl Sender<'_> {
                 };
                 let answer = api.patch_subresource("status", &name, &params, &patch);
                 let answer = self.access.ask(&what, answer).await?;
-                self.learn(kind, answer);
+                if let Some(slot) = self.slot(kind, &answer) {
+                    self.watched.learn_changed(slot, answer);
+                }
             }
             Write::Delete { kind, name, uid } => {
                 let params = DeleteParams {
@@ -94,19 +102,19 @@ impl Sender<'_> {
         Ok(())
     }
 
-    fn learn(&self, kind: Kind, object: kube::api::DynamicObject) {
-        let slot = match kind {
+    /// Returns where an answer belongs.
+    fn slot(&self, kind: Kind, object: &DynamicObject) -> Option<Slot> {
+        match kind {
             Kind::Deployment if object.metadata.name.as_deref() == Some(self.target) => {
-                Slot::Target
+                Some(Slot::Target)
             }
-            Kind::Deployment => Slot::Candidate,
-            Kind::Pod => Slot::CandidatePods,
-            Kind::Service => Slot::Services,
-            Kind::HttpRoute => Slot::Routes,
-            Kind::HorizontalPodAutoscaler => Slot::Autoscalers,
-            Kind::ReplicaSet | Kind::EndpointSlice | Kind::ConfigMap => return,
-        };
-        self.watched.learn(slot, object);
+            Kind::Deployment => Some(Slot::Candidate),
+            Kind::Pod => Some(Slot::CandidatePods),
+            Kind::Service => Some(Slot::Services),
+            Kind::HttpRoute => Some(Slot::Routes),
+            Kind::HorizontalPodAutoscaler => Some(Slot::Autoscalers),
+            Kind::ReplicaSet | Kind::EndpointSlice | Kind::ConfigMap => None,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, ObjectMeta};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -144,7 +144,16 @@ impl Watched {
         let _ = self.changes.subscribe().changed().await;
     }
 
-    /// Takes in what the API server has answered to a write: its watch may tell it a little later.
+    /// Takes in what the API server has answered to a change. One that is not known any more was deleted meanwhile,
+    /// and its watch would not tell that again.
+    pub fn learn_changed(&self, slot: Slot, object: DynamicObject) {
+        let is_known = lock(&self.inner).snapshot.knows(slot, &object.name_any());
+        if is_known {
+            self.learn(slot, object);
+        }
+    }
+
+    /// Takes in what the API server has made: its watch may tell it a little later.
     pub fn learn(&self, slot: Slot, object: DynamicObject) {
         lock(&self.inner).snapshot.put(slot, object);
         self.changes.send_modify(|count| *count += 1);
@@ -255,6 +264,20 @@ impl Snapshot {
         }
     }
 
+    fn knows(&self, slot: Slot, name: &str) -> bool {
+        match slot {
+            Slot::Target => self.target.is_some(),
+            Slot::Candidate => self.candidate.is_some(),
+            Slot::ReplicaSets => self.replica_sets.contains_key(name),
+            Slot::Pods => self.pods.contains_key(name),
+            Slot::CandidatePods => self.candidates.contains_key(name),
+            Slot::Services => self.services.contains_key(name),
+            Slot::Slices => self.slices.contains_key(name),
+            Slot::Routes => self.routes.contains_key(name),
+            Slot::Autoscalers => self.autoscalers.contains_key(name),
+        }
+    }
+
     fn remove(&mut self, slot: Slot, name: &str) {
         match slot {
             Slot::Target => self.target = None,
@@ -291,13 +314,13 @@ impl Snapshot {
 
 /// The answer to a write may be here before the watch tells what was before it.
 fn newer(known: &mut Option<DynamicObject>, object: DynamicObject) {
-    if known.as_ref().is_none_or(|known| !is_older(&object, known)) {
+    if known.as_ref().is_none_or(|known| !is_older(&object.metadata, &known.metadata)) {
         *known = Some(object);
     }
 }
 
 fn insert(known: &mut BTreeMap<String, DynamicObject>, name: String, object: DynamicObject) {
-    if known.get(&name).is_none_or(|known| !is_older(&object, known)) {
+    if known.get(&name).is_none_or(|known| !is_older(&object.metadata, &known.metadata)) {
         known.insert(name, object);
     }
 }
@@ -307,6 +330,9 @@ fn insert_as<K: Resource<DynamicType = ()> + DeserializeOwned>(
     name: String,
     object: DynamicObject,
 ) {
+    if known.get(&name).is_some_and(|known| is_older(&object.metadata, known.meta())) {
+        return;
+    }
     // One that this version can't read is as good as not there.
     match object.try_parse() {
         Ok(read) => drop(known.insert(name, read)),
@@ -315,8 +341,61 @@ fn insert_as<K: Resource<DynamicType = ()> + DeserializeOwned>(
 }
 
 /// Versions of one object rise as numbers; where they are none, the newest to come counts.
-fn is_older(object: &DynamicObject, known: &DynamicObject) -> bool {
-    let version = |object: &DynamicObject| object.metadata.resource_version.as_ref()?.parse().ok();
+fn is_older(object: &ObjectMeta, known: &ObjectMeta) -> bool {
+    let version = |object: &ObjectMeta| object.resource_version.as_ref()?.parse().ok();
     let pair: Option<(u64, u64)> = version(object).zip(version(known));
-    pair.is_some_and(|(new, old)| new < old) && object.metadata.uid == known.metadata.uid
+    pair.is_some_and(|(new, old)| new < old) && object.uid == known.uid
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::api::DynamicObject;
+    use serde_json::json;
+
+    use super::{Access, Kind, Slot, Snapshot, Watched};
+
+    fn object(kind: Kind, version: &str, image: &str) -> DynamicObject {
+        let mut object = DynamicObject::new("web", &kind.resource());
+        object.metadata.uid = Some("u".into());
+        object.metadata.resource_version = Some(version.into());
+        object.data = json!({ "spec": { "containers": [{ "name": "web", "image": image }] } });
+        object
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_hides_nothing_that_is_newer() {
+        let mut seen = Snapshot::default();
+        for (version, image) in [("9", "web:1"), ("11", "web:3"), ("10", "web:2")] {
+            seen.put(Slot::CandidatePods, object(Kind::Pod, version, image));
+            seen.put(Slot::Routes, object(Kind::HttpRoute, version, image));
+            seen.put(Slot::Target, object(Kind::Deployment, version, image));
+        }
+        let pod = seen.candidates["web"].spec.as_ref().unwrap();
+        assert_eq!(pod.containers[0].image.as_deref(), Some("web:3"));
+        let versions = [&seen.routes["web"], seen.target.as_ref().unwrap()];
+        assert!(versions.iter().all(|o| o.metadata.resource_version.as_deref() == Some("11")));
+    }
+
+    #[tokio::test]
+    async fn an_answer_brings_nothing_back_that_was_deleted() {
+        let config = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+        let access = Access::to(config, "shop".into()).unwrap();
+        let watched = Watched::start(&access, Vec::new());
+        watched.learn_changed(Slot::CandidatePods, object(Kind::Pod, "1", "web:1"));
+        assert!(watched.last_known().candidates.is_empty());
+        watched.learn(Slot::CandidatePods, object(Kind::Pod, "1", "web:1"));
+        watched.learn_changed(Slot::CandidatePods, object(Kind::Pod, "2", "web:2"));
+        let version = watched.last_known().candidates["web"].metadata.resource_version.clone();
+        assert_eq!(version.as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn an_object_that_was_made_anew_takes_the_place_of_the_old_one() {
+        let mut seen = Snapshot::default();
+        seen.put(Slot::CandidatePods, object(Kind::Pod, "11", "web:1"));
+        let mut anew = object(Kind::Pod, "10", "web:2");
+        anew.metadata.uid = Some("v".into());
+        seen.put(Slot::CandidatePods, anew);
+        assert_eq!(seen.candidates["web"].metadata.uid.as_deref(), Some("v"));
+    }
 }

@@ -38,7 +38,7 @@ pub enum Write {
     EndPods { selector: String, grace_s: u32 },
 }
 
-/// One operation of a JSON Patch. Paths are JSON pointers (RFC 6901): see [`pointer`].
+/// One operation of a JSON Patch. Paths are JSON pointers (RFC 6901): see [`pointer()`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     Test { path: String, value: Value },
