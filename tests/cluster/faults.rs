@@ -108,8 +108,12 @@ fn a_metrics_server_that_is_down_holds_a_promotion_and_no_more() {
     let Some(cluster) = Cluster::there() else { return };
     let trial = Trial::new(cluster, "outage", &manifests::podinfo("shop", "v1", 2), By::Service);
     let users = trial.users(Connections::Fresh);
-    let counted = format!(r#"http_requests_total{{namespace="{}"}}"#, trial.space.name);
-    poll::until("counters", WAIT_MAX, || (!cluster.ask(&counted).is_empty()).then_some(()));
+    // An interval can't be told from one sample.
+    let counted = format!(
+        r#"count_over_time(http_requests_total{{namespace="{}",status="200"}}[5m]) > 5"#,
+        trial.space.name
+    );
+    poll::until("samples", WAIT_MAX, || (cluster.ask(&counted).len() == 2).then_some(()));
     let upstream = cluster.prometheus().strip_prefix("http://").unwrap().to_owned();
     let relay = crate::relay::Relay::new(cluster, upstream);
     let source = format!(

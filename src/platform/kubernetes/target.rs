@@ -58,6 +58,8 @@ struct Memory {
     served: bool,
     /// When it was seen at 0 after that: no request was given to the candidate later.
     last_served: Option<DateTime<Utc>>,
+    /// Since when no new request goes to the candidate, while something is left to write for that to last.
+    barred_since: Option<DateTime<Utc>>,
 }
 
 /// Returns the watches that a promotion needs. `selector` are the target's `matchLabels`.
@@ -91,7 +93,8 @@ impl Kubernetes {
         settings: Settings,
         clock: SystemClock,
     ) -> Self {
-        let memory = Memory { asked: settings.asked, served: false, last_served: None };
+        let memory =
+            Memory { asked: settings.asked, served: false, last_served: None, barred_since: None };
         let (settings, memory) = (Arc::new(settings), Arc::new(Mutex::new(memory)));
         Self { access, watched, plan, settings, clock, memory }
     }
@@ -167,7 +170,7 @@ impl Kubernetes {
             let left = !self.removal(seen).restore(seen).is_empty();
             left.then(|| Workload { revision: hash.clone(), ..gone() })
         };
-        let share = self.share(seen);
+        let share = self.lasting(seen, self.share(seen), now);
         let last_assigned = self.note_share(share, now);
         World {
             share,
@@ -182,6 +185,21 @@ impl Kubernetes {
     fn share(&self, seen: &Snapshot) -> Option<Share> {
         let order = self.order(seen, self.memory().asked);
         self.settings.router.share(seen, &order)
+    }
+
+    /// A share of 0 that hangs on a selector alone is undone by whoever applies the Service again: it counts
+    /// once the gates are closed as well, or when that takes longer than [`BAR_LIMIT`]. The way back must
+    /// not hang on it.
+    fn lasting(&self, seen: &Snapshot, share: Option<Share>, now: DateTime<Utc>) -> Option<Share> {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let order = self.order(seen, memory.asked);
+        let is_zero = share == Some(Share::ZERO) && memory.asked.is_zero() && !order.adopted;
+        if !is_zero || self.settings.router.next(seen, &order).is_empty() {
+            memory.barred_since = None;
+            return share;
+        }
+        let since = *memory.barred_since.get_or_insert(now);
+        share.filter(|_| (now - since).to_std().is_ok_and(|length| length >= BAR_LIMIT))
     }
 
     /// Requests went to the candidate until its share was seen at 0.
@@ -305,6 +323,9 @@ impl Platform for Kubernetes {
         sender.send(writes).await
     }
 }
+
+/// How long the gates of a candidate's pods may take to close behind a selector that bars them already.
+const BAR_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long the first lists may take.
 pub const SETTLE_LIMIT: Duration = Duration::from_secs(30);

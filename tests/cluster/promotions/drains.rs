@@ -77,6 +77,10 @@ fn is_left(cluster: &'static Cluster, by: By) {
     let half = CANARY.replace("33%, hold: 5s", "50%, hold: 60s");
     let mut running = trial.start("gate.test/app:v2", &half);
     running.until("a share for the candidate", |line| line["event"] == "share.seen");
+    // What the API server shows kube-proxy does a little later.
+    poll::until("new connections to the candidate", WAIT_MAX, || {
+        (tally(&fresh.so_far()).get("v2") >= Some(&5)).then_some(())
+    });
     let visit = Visit::new(&trial.address, &trial.host, Connections::Kept);
     let kept = Load::start(cluster, Visit { users: 20, ..visit });
     poll::until("users of the candidate", WAIT_MAX, || {

@@ -138,8 +138,12 @@ impl PlainService {
             return Vec::new();
         }
         let mut writes = self.narrow(seen, Narrowed::Stable(hash));
-        // Closing the gates behind a selector that names only the candidate would leave nobody.
-        if !self.any(seen, |narrowed| matches!(narrowed, Narrowed::Candidate(_))) {
+        // Closing the gates behind a selector that names only the candidate would leave nobody, and the
+        // data plane may have the old one a little longer.
+        let others =
+            |(name, _): (&String, _)| Behind::of(seen, name).is_none_or(|behind| behind.others > 0);
+        let is_theirs = self.any(seen, |narrowed| matches!(narrowed, Narrowed::Candidate(_)));
+        if !is_theirs && self.known(seen).all(others) {
             writes.extend(close(pods.iter(), order));
         }
         writes
