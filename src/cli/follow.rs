@@ -20,7 +20,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::history::AskedFor;
 use crate::host::client::ClientError;
 use crate::host::protocol::{Answer, Request};
-use crate::published::{ResultLine, StatusLine};
+use crate::published::{PromotionStatus, ResultLine, StatusLine};
 
 mod ending;
 
@@ -202,7 +202,12 @@ impl Follower<'_> {
         if let Some(live) = &mut self.live {
             live.board.take(line.clone());
         }
-        let parked = line.promotion.as_ref().is_some_and(|run| run.phase == "parked");
+        // In a cluster the engine ends with this command: first the share is where it is to wait.
+        let is_there = |run: &PromotionStatus| {
+            !matches!(self.how.peer, Peer::Cluster(_)) || run.seen == Some(run.asked)
+        };
+        let parked = |run: &PromotionStatus| run.phase == "parked" && is_there(run);
+        let parked = line.promotion.as_ref().is_some_and(parked);
         self.newest = Some(line);
         match self.how.on_unknown {
             OnUnknown::Exit if parked && self.ending.is_none() => self.nobody_answers(),
