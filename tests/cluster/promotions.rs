@@ -71,7 +71,7 @@ fn failed(seen: &[Seen]) -> Vec<&Seen> {
 }
 
 #[track_caller]
-fn none_failed(what: &str, seen: &[Seen]) {
+pub(crate) fn none_failed(what: &str, seen: &[Seen]) {
     let failed = failed(seen);
     // On a busy machine one request in some thousands has had no answer within 3 s, gate or no gate near it. Why
     // is not known; one that was refused, reset or answered with an error is never excused.
