@@ -10,15 +10,20 @@ use serde_json::json;
 use super::names;
 use super::write::{Kind, Op, Write};
 
-/// Returns the write that takes gate's entries out of an object; `None`: it has none.
+/// Returns whether gate is among those who have written the object.
+#[must_use]
+pub fn has_entry(object: &ObjectMeta) -> bool {
+    entries(object).next().is_some()
+}
+
+/// Returns the write that takes gate's entries out of an object; `None`: it has none. It has to be the
+/// last write of all, and a write of its own: any other change makes the entry anew.
 #[must_use]
 pub fn disown(kind: Kind, object: &ObjectMeta) -> Option<Write> {
-    let entries = object.managed_fields.as_deref().unwrap_or_default();
-    let own = entries.iter().enumerate().rev();
     // From the end, so that an index stays what it was.
-    let ops: Vec<Op> = own
-        .filter(|(_, entry)| entry.manager.as_deref() == Some(names::MANAGER))
-        .flat_map(|(index, _)| {
+    let ops: Vec<Op> = entries(object)
+        .rev()
+        .flat_map(|index| {
             let path = format!("/metadata/managedFields/{index}");
             let value = json!(names::MANAGER);
             [Op::Test { path: format!("{path}/manager"), value }, Op::Remove { path }]
@@ -26,6 +31,12 @@ pub fn disown(kind: Kind, object: &ObjectMeta) -> Option<Write> {
         .collect();
     let name = object.name.clone()?;
     (!ops.is_empty()).then_some(Write::Patch { kind, name, ops })
+}
+
+fn entries(object: &ObjectMeta) -> impl DoubleEndedIterator<Item = usize> {
+    let entries = object.managed_fields.as_deref().unwrap_or_default().iter().enumerate();
+    let own = entries.filter(|(_, entry)| entry.manager.as_deref() == Some(names::MANAGER));
+    own.map(|(index, _)| index)
 }
 
 #[cfg(test)]

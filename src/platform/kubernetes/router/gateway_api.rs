@@ -10,6 +10,7 @@ use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
 use super::super::names::{self, REVISION, TARGET};
+use super::super::ownership;
 use super::super::snapshot::{Snapshot, label};
 use super::super::write::{Kind, Op, Write};
 use super::endpoints::Behind;
@@ -208,8 +209,7 @@ impl GatewayApi {
         for (name, route) in self.present(seen) {
             let patch = |ops| Write::Patch { kind: Kind::HttpRoute, name: name.clone(), ops };
             shapes.extend(Some(self.reshape(route)).filter(|ops| !ops.is_empty()).map(patch));
-            let disown = Some(residue::disown(&route.metadata));
-            entries.extend(disown.filter(|ops| !ops.is_empty()).map(patch));
+            entries.extend(ownership::disown(Kind::HttpRoute, &route.metadata));
         }
         let own = seen.routes.iter().map(|(name, route)| (Kind::HttpRoute, name, &route.metadata));
         shapes.extend(removed(seen, own, revision));

@@ -1,13 +1,12 @@
-//! What gate leaves on a user's object while it changes it, and how that goes away again.
+//! The note that gate leaves on a user's object while it changes it: what was there ([`ORIGINAL`]).
 //!
-//! The note ([`ORIGINAL`]) says what was there. The entry in `metadata.managedFields` comes with every
-//! write: left behind, it would make the user's next server-side apply fail with a conflict that names
-//! gate. It is removed by name; an empty apply would delete the fields that only gate owns.
+//! What every write leaves besides, gate's name in `metadata.managedFields`, is
+//! [`ownership`](super::super::ownership)'s.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
-use super::super::names::{MANAGER, ORIGINAL};
+use super::super::names::ORIGINAL;
 use super::super::write::{Op, pointer};
 
 /// Returns the note on an object.
@@ -36,30 +35,4 @@ pub fn note(object: &ObjectMeta, text: String) -> Vec<Op> {
 pub fn unnote(object: &ObjectMeta) -> Vec<Op> {
     let path = pointer(&["metadata", "annotations", ORIGINAL]);
     noted(object).map(|_| Op::Remove { path }).into_iter().collect()
-}
-
-/// Returns whether gate is among those who have written the object.
-#[must_use]
-pub fn has_entry(object: &ObjectMeta) -> bool {
-    entries(object).next().is_some()
-}
-
-/// Returns what removes gate's entries from `metadata.managedFields`; nothing where there is none. It
-/// has to be the last write of all, and a write of its own: any other change makes the entry anew.
-#[must_use]
-pub fn disown(object: &ObjectMeta) -> Vec<Op> {
-    let mut indexes: Vec<usize> = entries(object).collect();
-    // From the end, so that no index moves before its turn.
-    indexes.reverse();
-    let ops = indexes.into_iter().flat_map(|index| {
-        let path = pointer(&["metadata", "managedFields", &index.to_string()]);
-        [Op::Test { path: format!("{path}/manager"), value: json!(MANAGER) }, Op::Remove { path }]
-    });
-    ops.collect()
-}
-
-fn entries(object: &ObjectMeta) -> impl Iterator<Item = usize> {
-    let entries = object.managed_fields.as_deref().unwrap_or_default().iter().enumerate();
-    let own = entries.filter(|(_, entry)| entry.manager.as_deref() == Some(MANAGER));
-    own.map(|(index, _)| index)
 }

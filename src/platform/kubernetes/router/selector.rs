@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Service;
 use serde_json::json;
 
 use super::super::names::{REVISION, TEMPLATE_HASH};
+use super::super::ownership;
 use super::super::write::{Kind, Op, Write, pointer};
 use super::residue;
 
@@ -96,6 +97,6 @@ fn hash_is_ours(service: &Service) -> bool {
             let noted: serde_json::Value = serde_json::from_str(note).unwrap_or_default();
             noted.pointer(&pointer(&["selector", TEMPLATE_HASH])).is_none()
         }
-        None => residue::has_entry(&service.metadata),
+        None => ownership::has_entry(&service.metadata),
     }
 }

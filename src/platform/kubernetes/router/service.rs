@@ -9,12 +9,13 @@ use k8s_openapi::api::core::v1::Service;
 use serde_json::Value;
 
 use super::super::names::{SERVE, TARGET};
+use super::super::ownership::disown;
 use super::super::snapshot::{Rollout, Snapshot, has_condition, label};
 use super::super::write::{Kind, Write};
 use super::endpoints::Behind;
 use super::gates::{Gated, gated};
 use super::selector::{self, Narrowed};
-use super::{NO_SERVICE, Order, furthest, residue, services_of};
+use super::{NO_SERVICE, Order, furthest, services_of};
 use crate::share::Share;
 
 /// A target that users reach through plain Services.
@@ -217,14 +218,8 @@ impl PlainService {
         if !widen.is_empty() {
             return widen;
         }
-        let disown = services.iter().map(|(name, service)| Write::Patch {
-            kind: Kind::Service,
-            name: (*name).clone(),
-            ops: residue::disown(&service.metadata),
-        });
-        disown
-            .filter(|write| !matches!(write, Write::Patch { ops, .. } if ops.is_empty()))
-            .collect()
+        let services = services.iter();
+        services.filter_map(|(_, service)| disown(Kind::Service, &service.metadata)).collect()
     }
 
     fn known<'a>(&self, seen: &'a Snapshot) -> impl Iterator<Item = (&'a String, &'a Service)> {
