@@ -3,8 +3,9 @@
 //! Nothing is tried twice: what a user would have seen is what is counted.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::poll;
 
 /// From the connection to the end of the answer.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
+const TOO_LATE: &str = "in time";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Connections {
@@ -85,6 +87,13 @@ impl Seen {
             Ok(answer) => format!("{} {}", answer.status, answer.version).trim_end().to_owned(),
             Err(error) => error.clone(),
         }
+    }
+}
+
+impl Seen {
+    /// Nothing came back within the time that is given.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.answer.as_ref().is_err_and(|error| error.contains(TOO_LATE))
     }
 }
 
@@ -174,8 +183,9 @@ async fn user(visit: Visit, late: Duration, stop: Arc<AtomicBool>, written: Arc<
 
 async fn seen(visit: &Visit, kept: Option<Connection>) -> (Seen, Option<Connection>) {
     let sent = Utc::now();
-    let (answer, connection) = match timeout(ANSWER_MAX, request(visit, kept)).await {
-        Err(_elapsed) => (Err("no answer in time".to_owned()), None),
+    let reached = Reached::default();
+    let (answer, connection) = match timeout(ANSWER_MAX, request(visit, kept, &reached)).await {
+        Err(_elapsed) => (Err(reached.too_late()), None),
         Ok(Err(error)) => (Err(error), None),
         Ok(Ok((answer, connection))) => (Ok(answer), Some(connection)),
     };
@@ -184,11 +194,28 @@ async fn seen(visit: &Visit, kept: Option<Connection>) -> (Seen, Option<Connecti
 
 type Connection = SendRequest<Empty<Bytes>>;
 
+/// How far a request came: the address that it was sent from, once it was connected.
+#[derive(Default)]
+struct Reached(OnceLock<SocketAddr>);
+
+impl Reached {
+    fn too_late(&self) -> String {
+        match self.0.get() {
+            None => format!("no connection {TOO_LATE}"),
+            Some(from) => format!("no answer {TOO_LATE}, from {from}"),
+        }
+    }
+}
+
 /// A kept connection that the other side has announced to close is replaced, one that breaks is a failure.
-async fn request(visit: &Visit, kept: Option<Connection>) -> Result<(Answer, Connection), String> {
+async fn request(
+    visit: &Visit,
+    kept: Option<Connection>,
+    reached: &Reached,
+) -> Result<(Answer, Connection), String> {
     let mut connection = match kept {
         Some(connection) if !connection.is_closed() => connection,
-        Some(_) | None => connect(&visit.address).await?,
+        Some(_) | None => connect(&visit.address, reached).await?,
     };
     connection.ready().await.map_err(|error| say(&error))?;
     let request = http::Request::get(&visit.path).header("host", &visit.host);
@@ -200,8 +227,11 @@ async fn request(visit: &Visit, kept: Option<Connection>) -> Result<(Answer, Con
     Ok((Answer { status: head.status.as_u16(), version }, connection))
 }
 
-async fn connect(address: &str) -> Result<Connection, String> {
+async fn connect(address: &str, reached: &Reached) -> Result<Connection, String> {
     let stream = TcpStream::connect(address).await.map_err(|error| say(&error))?;
+    if let Ok(from) = stream.local_addr() {
+        let _first = reached.0.set(from);
+    }
     let (sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| say(&error))?;
     // It ends with its sender; what goes wrong reaches the request.
