@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::chosen;
 use super::error::Error;
 use super::exit::Exit;
 use super::follow::{self, Following, OnCancel, OnUnknown};
@@ -16,7 +17,7 @@ use super::signals::Signals;
 use super::target::{Found, Target};
 use crate::history::AskedFor;
 use crate::host::client::ClientError;
-use crate::host::protocol::{Answer, Request};
+use crate::host::protocol::{Answer, PolicyText, Request};
 use crate::published::StatusLine;
 
 pub(crate) const DONE_SCHEMA: &str = "gate.done/v1";
@@ -76,6 +77,41 @@ pub(crate) struct RollbackArgs {
     /// Move all traffic at once, without stages
     #[arg(long)]
     now: bool,
+    #[command(flatten)]
+    judged: Judged,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RetryArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+    #[command(flatten)]
+    judged: Judged,
+}
+
+impl RetryArgs {
+    pub(crate) const fn target(&mut self) -> &mut Target {
+        &mut self.ask.target
+    }
+
+    pub(crate) fn about(&self) -> About {
+        self.ask.about()
+    }
+}
+
+/// How a promotion is judged that no `gate promote` begins.
+#[derive(Debug, Args)]
+struct Judged {
+    /// A policy file, or a shipped policy [default: the target's own, else .gate.yaml, else canary]
+    #[arg(long, value_name = "FILE|NAME")]
+    policy: Option<String>,
+}
+
+impl Judged {
+    fn policy(&self, printer: &Printer) -> Result<Option<PolicyText>, Error> {
+        let named = chosen::named(printer, self.policy.as_deref())?;
+        chosen::for_peer(printer, named.as_ref())
+    }
 }
 
 impl RollbackArgs {
@@ -193,10 +229,11 @@ async fn last_answer(
 pub(crate) async fn retry(
     printer: &Printer,
     timeout: Option<Duration>,
-    args: AskArgs,
+    args: RetryArgs,
 ) -> Result<Exit, Error> {
-    let peer = args.target.peer(printer).await?;
-    let request = Request::Retry { by: super::me(), reason: args.reason };
+    let policy = args.judged.policy(printer)?;
+    let peer = args.ask.target.peer(printer).await?;
+    let request = Request::Retry { by: super::me(), reason: args.ask.reason, policy };
     followed(printer, timeout, peer, &request, OnCancel::Abort).await
 }
 
@@ -206,9 +243,10 @@ pub(crate) async fn rollback(
     timeout: Option<Duration>,
     args: RollbackArgs,
 ) -> Result<Exit, Error> {
+    let policy = args.judged.policy(printer)?;
     let peer = args.ask.target.peer(printer).await?;
     let (to, now, by, reason) = (args.to, args.now, super::me(), args.ask.reason);
-    let request = Request::Rollback { to, now, by, reason };
+    let request = Request::Rollback { to, now, by, reason, policy };
     followed(printer, timeout, peer, &request, OnCancel::Detach).await
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Chosen {
 impl Chosen {
     /// Returns it as the host is given it.
     pub(crate) fn wire(&self) -> PolicyText {
-        PolicyText { source: self.source.clone(), text: self.text.clone() }
+        PolicyText { source: self.source.clone(), text: self.text.clone(), stands_in: false }
     }
 }
 
@@ -65,6 +65,22 @@ pub(crate) fn of(printer: &Printer, written: &str) -> Result<Chosen, Error> {
             .hint(policy::diagnostic::did_you_mean(written, &names)));
     }
     from_file(printer, path)
+}
+
+/// Returns the policy that a peer is given: `--policy`, else the working directory's, which stands in
+/// where the target has none of its own.
+///
+/// # Errors
+/// It can't be read, or is wrong.
+pub(crate) fn for_peer(
+    printer: &Printer,
+    named: Option<&Chosen>,
+) -> Result<Option<PolicyText>, Error> {
+    if let Some(named) = named {
+        return Ok(Some(named.wire()));
+    }
+    let own = of_working_directory(printer)?;
+    Ok(own.map(|own| PolicyText { stands_in: true, ..own.wire() }))
 }
 
 /// Returns the policy of the working directory, if there is one.

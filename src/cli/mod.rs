@@ -111,7 +111,7 @@ enum Command {
     /// Answer a stage that asks for a person
     Approve(ask::ApproveArgs),
     /// Lift the quarantine of the release that was rolled back last, and promote it again
-    Retry(ask::AskArgs),
+    Retry(ask::RetryArgs),
     /// Go back to an earlier revision, also after a promotion has ended
     Rollback(ask::RollbackArgs),
     /// Show what was decided, and on what evidence

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::chosen::{self, BUILT_IN, Chosen};
+use super::chosen::{self, Chosen};
 use super::error::Error;
 use super::output::{Printer, plan as shown};
 use super::peer::Peer;
@@ -74,7 +74,8 @@ pub(crate) async fn resolve(printer: &Printer, args: &PlanArgs) -> Result<Plan, 
     let named = chosen::named(printer, args.policy.as_deref())?;
     match args.target.find(printer).await? {
         Found::Served { peer, .. } => {
-            let promote = to_peer(printer, &peer, &args.release(), named).await?;
+            let policy = chosen::for_peer(printer, named.as_ref())?;
+            let promote = request(&args.release(), policy);
             ask(&peer, promote).await
         }
         Found::File { app, .. } => of_file(printer, &app, &args.release(), named),
@@ -116,8 +117,7 @@ pub(crate) async fn look(
     cluster: &Cluster,
 ) -> Result<Looked, Error> {
     let named = chosen::named(printer, args.policy.as_deref())?;
-    let peer = Peer::Cluster(cluster.clone());
-    let promote = to_peer(printer, &peer, &args.release(), named).await?;
+    let promote = request(&args.release(), chosen::for_peer(printer, named.as_ref())?);
     cluster.look(&promote).await.map_err(|answer| super::follow::unexpected(*answer))
 }
 
@@ -168,26 +168,6 @@ pub(crate) fn for_file(
         (None, Some(_)) => Ok(None),
         (None, None) => chosen::of_working_directory(printer),
     }
-}
-
-/// Returns the request to a peer. Whether the target has a policy of its own only the peer knows: it is
-/// asked where that matters.
-pub(crate) async fn to_peer(
-    printer: &Printer,
-    peer: &Peer,
-    release: &str,
-    named: Option<Chosen>,
-) -> Result<Promote, Error> {
-    let mut promote = request(release, named.as_ref().map(Chosen::wire));
-    if named.is_none()
-        && let Some(own) = chosen::of_working_directory(printer)?
-    {
-        let plan = ask(peer, promote.clone()).await?;
-        if plan.policy_source == BUILT_IN {
-            promote.policy = Some(own.wire());
-        }
-    }
-    Ok(promote)
 }
 
 pub(crate) fn request(release: &str, policy: Option<PolicyText>) -> Promote {

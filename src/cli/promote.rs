@@ -153,7 +153,8 @@ impl Start<'_> {
                 .hint("`gate load URL --rps N --duration TIME` sends load to a running app"));
         }
         let release = &self.args.what.release();
-        let mut promote = plan::to_peer(self.printer, &peer, release, named).await?;
+        let policy = chosen::for_peer(self.printer, named.as_ref())?;
+        let mut promote = plan::request(release, policy);
         promote.retry.clone_from(&self.args.retry);
         promote.gitops_ok = self.args.gitops_ok;
         promote.watchdog.clone_from(&self.args.watchdog);

@@ -4,6 +4,7 @@
 use kube::api::DynamicObject;
 use serde_json::Value;
 
+use super::choice::{Given, choose};
 use super::earlier;
 use super::ledger::{Ledger, Templates};
 use super::measure::measure;
@@ -13,12 +14,11 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::host::protocol::{PolicyText, Promote};
 use crate::plan::{CLUSTER_DEFAULTS, Plan, Release, TrafficPlan};
 use crate::platform::kubernetes::access::Access;
-use crate::platform::kubernetes::names;
 use crate::platform::kubernetes::preflight::{self, Level, Question, Surroundings};
 use crate::platform::kubernetes::router::{GATEWAY_API, GatewayApi, PlainService, Router, SERVICE};
 use crate::platform::kubernetes::snapshot::{Rollout, Snapshot};
 use crate::platform::kubernetes::template::{self, Wanted};
-use crate::policy::{self, Policy};
+use crate::policy::Policy;
 use crate::published::ResultLine;
 use crate::rollout::ResultWord;
 
@@ -65,14 +65,14 @@ async fn understand(
     name: &str,
     promote: &Promote,
 ) -> Result<(Snapshot, Asked), Stopped> {
-    let given = promote.policy.as_ref().map(read_policy).transpose()?;
-    let by_routes = given.as_ref().is_some_and(|(policy, _)| goes_by_routes(policy));
+    let given = promote.policy.as_ref().map(Given::read).transpose()?;
+    let by_routes = given.as_ref().is_some_and(Given::goes_by_routes);
     let seen = survey(access, name, by_routes).await?;
     let target = target_of(&seen);
     let stable = template_of(target);
     let release = template::with_release(&stable, &wanted(&promote.release)?)
         .map_err(|misfit| Stopped::usage(misfit.to_string(), Some("CONTAINER=IMAGE".into())))?;
-    let (policy, source) = given.map_or_else(|| own_policy(target), Ok)?;
+    let (policy, source) = choose(given, target)?;
     let asked = Asked {
         policy,
         source,
@@ -92,13 +92,15 @@ async fn understand(
 pub(super) async fn admit_back(
     access: &Access,
     name: &str,
-    to: Option<&str>,
-    now: bool,
+    back: &Back,
     ledger: Option<&Ledger>,
 ) -> Result<Admitted, Stopped> {
-    let seen = survey(access, name, false).await?;
-    let release = earlier::template(&seen, target_of(&seen), ledger, to)?;
-    let (mut policy, mut source) = own_policy(target_of(&seen))?;
+    let given = back.policy.as_ref().map(Given::read).transpose()?;
+    let by_routes = given.as_ref().is_some_and(Given::goes_by_routes);
+    let seen = survey(access, name, by_routes).await?;
+    let release = earlier::template(&seen, target_of(&seen), ledger, back.to.as_deref())?;
+    let (mut policy, mut source) = choose(given, target_of(&seen))?;
+    let now = back.now;
     if now {
         policy = policy.at_once();
         source = "rollback --now".into();
@@ -113,6 +115,16 @@ pub(super) async fn admit_back(
         at_once: now,
     };
     resolve(access, seen, ask, ledger).await
+}
+
+/// A way back that is asked for.
+pub(super) struct Back {
+    /// Absent: the newest before the present one that passed.
+    pub(super) to: Option<String>,
+    /// Without stages.
+    pub(super) now: bool,
+    /// Absent: the target's own, or the built-in.
+    pub(super) policy: Option<PolicyText>,
 }
 
 /// What is asked for, understood.
@@ -229,11 +241,6 @@ fn router(policy: &Policy, seen: &Snapshot, template: &Value) -> Result<Router, 
     router.map_err(|why| Stopped::refused(why, None))
 }
 
-/// Returns whether the policy moves traffic by routes, which then have to be read.
-fn goes_by_routes(policy: &Policy) -> bool {
-    policy.traffic.route.is_some() || policy.traffic.router.as_deref() == Some(GATEWAY_API)
-}
-
 /// Refuses what must not start.
 fn refuse(
     plan: &Plan,
@@ -301,12 +308,6 @@ pub(super) fn is_release(templates: &Templates, written: &str) -> Result<bool, S
     Ok(template::hash(&release) == template::hash(&templates.release))
 }
 
-fn read_policy(text: &PolicyText) -> Result<(Policy, String), Stopped> {
-    let read = policy::read(text.source.as_ref(), text.text.as_bytes());
-    let checked = read.map_err(|report| Stopped::usage(report.to_string(), None))?;
-    Ok((checked.value, text.source.clone()))
-}
-
 /// A survey without a target is an error of its own.
 pub(super) fn target_of(seen: &Snapshot) -> &DynamicObject {
     seen.target.as_ref().unwrap_or_else(|| unreachable!("the survey has read it"))
@@ -314,20 +315,6 @@ pub(super) fn target_of(seen: &Snapshot) -> &DynamicObject {
 
 pub(super) fn template_of(target: &DynamicObject) -> Value {
     target.data.pointer("/spec/template").cloned().unwrap_or(Value::Null)
-}
-
-/// Returns the policy that the Deployment's annotation names, else the built-in one, and its source.
-fn own_policy(target: &DynamicObject) -> Result<(Policy, String), Stopped> {
-    let annotations = target.metadata.annotations.as_ref();
-    let Some(name) = annotations.and_then(|all| all.get(names::POLICY)) else {
-        return Ok((policy::built_in(), "the built-in canary".into()));
-    };
-    let source = format!("{name} (shipped with gate, named by the annotation {})", names::POLICY);
-    policy::shipped(name).map(|policy| (policy, source)).ok_or_else(|| {
-        let message = format!("the annotation {} names no shipped policy: {name}", names::POLICY);
-        let hint = "canary, blue-green, cautious, seed, all-conditions; or give `--policy FILE`";
-        Stopped::usage(message, Some(hint.into()))
-    })
 }
 
 /// Reads `IMAGE` or `CONTAINER=IMAGE`, several separated by commas.

@@ -36,6 +36,8 @@ mod measure;
 
 mod admission;
 
+mod choice;
+
 mod earlier;
 
 mod copy;

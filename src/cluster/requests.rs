@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::admission;
+use super::admission::{self, Back};
 use super::ledger::Ledger;
 use super::listening::Wish;
 use super::onlooker::Onlooker;
@@ -181,10 +181,13 @@ impl Cluster {
             Request::AbortIfOrphaned { by, reason } => {
                 self.abort_if_orphaned(access, by, reason, answers).await
             }
-            Request::Rollback { to, now, by, reason } => {
-                self.rollback(access, to, now, by, reason, answers).await
+            Request::Rollback { to, now, by, reason, policy } => {
+                let back = Back { to, now, policy };
+                self.rollback(access, back, by, reason, answers).await
             }
-            Request::Retry { by, reason } => self.retry(access, by, reason, answers).await,
+            Request::Retry { by, reason, policy } => {
+                self.retry(access, by, reason, policy, answers).await
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
-use super::admission::{self, Admitted};
+use super::admission::{self, Admitted, Back};
 use super::begin::{self, Came, Held, New};
 use super::drive::Drive;
 use super::ledger::{Ledger, Templates};
@@ -13,7 +13,7 @@ use super::read;
 use super::requests::{Cluster, Stopped};
 use crate::clock::{Clock as _, SystemClock};
 use crate::history::AskedFor;
-use crate::host::protocol::{Answer, Promote};
+use crate::host::protocol::{Answer, PolicyText, Promote};
 use crate::platform::kubernetes::Access;
 use crate::published::ResultLine;
 use crate::rollout::Ask;
@@ -135,8 +135,7 @@ impl Cluster {
     pub(super) async fn rollback(
         &self,
         access: Access,
-        to: Option<String>,
-        now: bool,
+        back: Back,
         by: String,
         reason: Option<String>,
         answers: &mpsc::Sender<Answer>,
@@ -146,9 +145,7 @@ impl Cluster {
             self.ask(&access, AskedFor::Abort, by, reason).await?;
             return self.follow(&access, answers).await;
         }
-        let to = to.as_deref();
-        let admitted =
-            admission::admit_back(&access, self.name(), to, now, ledger.as_ref()).await?;
+        let admitted = admission::admit_back(&access, self.name(), &back, ledger.as_ref()).await?;
         self.start(access, admitted, by, answers).await
     }
 
@@ -157,6 +154,7 @@ impl Cluster {
         access: Access,
         by: String,
         reason: Option<String>,
+        policy: Option<PolicyText>,
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Answer, Stopped> {
         let ledger = read::read(&access, self.name()).await?;
@@ -164,8 +162,7 @@ impl Cluster {
         let bad = bad.ok_or_else(|| Stopped::refused("no release is in quarantine", None))?;
         let release = bad.release.name.replace(", ", ",");
         let retry = Some(reason.unwrap_or_else(|| "retried".into()));
-        let promote =
-            Promote { release, policy: None, by, retry, gitops_ok: false, watchdog: None };
+        let promote = Promote { release, policy, by, retry, gitops_ok: false, watchdog: None };
         self.promote(access, promote, answers).await
     }
 }

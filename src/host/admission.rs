@@ -39,6 +39,7 @@ pub(super) fn plan_back(
     stored: &Stored,
     to: Option<&str>,
     now: bool,
+    policy: Option<&PolicyText>,
 ) -> Result<Admitted, HostError> {
     let past = stored
         .passed
@@ -49,7 +50,7 @@ pub(super) fn plan_back(
             to.is_none_or(|to| past.release.name == to || past.release.hash.starts_with(to))
         })
         .ok_or_else(|| no_such_past(stored, to))?;
-    let (mut policy, mut source) = choose_policy(app, None)?;
+    let (mut policy, mut source) = choose_policy(app, policy)?;
     if now {
         policy = policy.at_once();
         source = "rollback --now".into();
@@ -137,7 +138,9 @@ fn find_release(app: &App, name: &str) -> Result<ReleaseSpec, HostError> {
 
 /// Returns the policy that was asked for, else the app's own, else the built-in one, and its source.
 fn choose_policy(app: &App, asked: Option<&PolicyText>) -> Result<(Policy, String), HostError> {
-    if let Some(PolicyText { source, text }) = asked {
+    if let Some(PolicyText { source, text, stands_in }) = asked
+        && !(*stands_in && app.policy.is_some())
+    {
         return Ok((read(source, text.as_bytes())?, source.clone()));
     }
     match &app.policy {

@@ -26,11 +26,17 @@ pub enum Request {
         now: bool,
         by: String,
         reason: Option<String>,
+        /// How it is judged; absent: as [`Promote::policy`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<PolicyText>,
     },
     /// Lift the quarantine of the release that was rolled back last, and promote it again.
     Retry {
         by: String,
         reason: Option<String>,
+        /// As [`Promote::policy`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<PolicyText>,
     },
     Status,
     /// Follow what runs: status at every look, events, and the result.
@@ -68,6 +74,9 @@ pub struct Promote {
 pub struct PolicyText {
     pub source: String,
     pub text: String,
+    /// Only where the target has no policy of its own.
+    #[serde(default)]
+    pub stands_in: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, broadcast, watch};
 
-use super::protocol::{Answer, LINE_BYTES_MAX, Request};
+use super::protocol::{Answer, LINE_BYTES_MAX, PolicyText, Request};
 use super::running::{Running, status_line};
 use super::{HostError, Shared, admission};
 use crate::clock::Clock;
@@ -89,7 +89,7 @@ async fn answer(shared: &Arc<Shared>, request: Request, to: &mut OwnedWriteHalf)
             Ok(admitted) => say(to, &Answer::Plan { plan: Box::new(admitted.plan) }).await,
             Err(what) => say(to, &error(what)).await,
         },
-        Request::Rollback { to: revision, now, by, reason } => {
+        Request::Rollback { to: revision, now, by, reason, policy } => {
             if let Some(running) = shared.running() {
                 let asked = shared.ask(&running, AskedFor::Abort, &by, reason.as_deref()).await;
                 return match asked {
@@ -97,12 +97,12 @@ async fn answer(shared: &Arc<Shared>, request: Request, to: &mut OwnedWriteHalf)
                     Err(what) => say(to, &error(what)).await,
                 };
             }
-            let admitted =
-                admission::plan_back(app, &shared.local.stored(), revision.as_deref(), now);
+            let (to_which, policy) = (revision.as_deref(), policy.as_ref());
+            let admitted = admission::plan_back(app, &shared.local.stored(), to_which, now, policy);
             begin(shared, admitted, by, None, to).await
         }
-        Request::Retry { by, reason } => {
-            let admitted = retried(shared);
+        Request::Retry { by, reason, policy } => {
+            let admitted = retried(shared, policy);
             let reason = reason.unwrap_or_else(|| "retried".into());
             begin(shared, admitted, by, Some(reason), to).await
         }
@@ -124,7 +124,7 @@ async fn answer(shared: &Arc<Shared>, request: Request, to: &mut OwnedWriteHalf)
     }
 }
 
-fn retried(shared: &Shared) -> Result<admission::Admitted, HostError> {
+fn retried(shared: &Shared, policy: Option<PolicyText>) -> Result<admission::Admitted, HostError> {
     let stored = shared.local.stored();
     let bad = stored.quarantine.last().ok_or_else(|| HostError {
         exit_code: 7,
@@ -133,7 +133,7 @@ fn retried(shared: &Shared) -> Result<admission::Admitted, HostError> {
     })?;
     let promote = super::protocol::Promote {
         release: bad.release.name.clone(),
-        policy: None,
+        policy,
         by: String::new(),
         retry: None,
         gitops_ok: false,
