@@ -77,8 +77,10 @@ impl Spy {
         let at = |name: &str| self.folder.path().join(name);
         std::fs::write(at("script"), script("run")).unwrap();
         std::fs::write(at("output"), "").unwrap();
-        let mut command = Command::new("bash");
+        // Whoever runs the tests in the background has SIGINT ignored, which would be inherited.
+        let mut command = Command::new("env");
         command
+            .args(["--default-signal=INT", "bash"])
             .args(["--noprofile", "--norc", "-e", "-o", "pipefail"])
             .arg(at("script"))
             .env_clear()
@@ -246,7 +248,8 @@ fn policy_and_strategy_exclude_each_other() {
 const PATIENT: &str = r#"#!/bin/bash
 trap 'echo "got INT"; printf "result<<x\naborted\nx\n" >>"$GITHUB_OUTPUT"; exit 4' INT
 echo ready >"$SPY_FILE"
-while :; do sleep 0.05; done
+for _ in {1..1200}; do sleep 0.05; done
+exit 9
 "#;
 
 /// A runner signals the shell alone.
