@@ -15,3 +15,5 @@ mod beginning;
 mod keeping;
 
 mod faults;
+
+mod following;
