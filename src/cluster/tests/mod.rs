@@ -12,6 +12,8 @@ mod asking;
 
 mod beginning;
 
+mod desk;
+
 mod keeping;
 
 mod faults;
