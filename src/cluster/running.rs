@@ -9,7 +9,7 @@ use super::drive::Drive;
 use super::ledger::{Ledger, Templates};
 use super::listening::Wish;
 use super::owner::Owner;
-use super::read;
+use super::read::{self, Reading};
 use super::requests::{Cluster, Stopped};
 use crate::clock::{Clock as _, SystemClock};
 use crate::history::AskedFor;
@@ -25,15 +25,17 @@ impl Cluster {
         promote: Promote,
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Answer, Stopped> {
-        let mut ledger = read::read(&access, self.name()).await?;
+        let mut record = Reading::now(&access, self.name()).await?;
+        let mut ledger = record.ledger()?;
         if ledger.as_ref().is_some_and(Ledger::runs) {
             if let Some(line) = self.go_on(&access, &promote, answers).await? {
                 return Ok(Answer::Result { line: Box::new(line) });
             }
-            ledger = read::read(&access, self.name()).await?;
+            record = Reading::now(&access, self.name()).await?;
+            ledger = record.ledger()?;
         }
         let admitted = admission::admit(&access, self.name(), &promote, ledger.as_ref()).await?;
-        self.start(access, admitted, promote.by, answers).await
+        self.start(access, admitted, (record, promote.by), answers).await
     }
 
     /// Goes on with what another gate has left behind: to its end where it is the same release, else
@@ -67,7 +69,7 @@ impl Cluster {
         &self,
         access: Access,
         admitted: Admitted,
-        by: String,
+        (record, by): (Reading, String),
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Answer, Stopped> {
         let Admitted { plan, router, stable, release, selector } = admitted;
@@ -75,7 +77,7 @@ impl Cluster {
         let owner = this(&by, now)?;
         let id = crate::host::new_id(now);
         let templates = Templates { stable, release };
-        let new = New { id, by, plan, templates };
+        let new = New { id, by, plan, templates, record: Some(record) };
         let held = begin::begin(&access, self.name(), &new, &owner, self.take_over)
             .await
             .map_err(|refused| Stopped::Result(Box::new(refused.line(&new.plan))))?;
@@ -141,7 +143,8 @@ impl Cluster {
         reason: Option<String>,
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Answer, Stopped> {
-        let ledger = read::read(&access, self.name()).await?;
+        let record = Reading::now(&access, self.name()).await?;
+        let ledger = record.ledger()?;
         if ledger.as_ref().is_some_and(Ledger::runs) {
             self.ask(&access, AskedFor::Abort, by, reason).await?;
             return self.follow(&access, answers).await;
@@ -149,7 +152,7 @@ impl Cluster {
         let to = to.as_deref();
         let admitted =
             admission::admit_back(&access, self.name(), to, now, ledger.as_ref()).await?;
-        self.start(access, admitted, by, answers).await
+        self.start(access, admitted, (record, by), answers).await
     }
 
     pub(super) async fn retry(

@@ -121,7 +121,7 @@ pub(super) fn templates() -> Templates {
 }
 
 pub(super) fn new(id: &str) -> New {
-    New { id: id.into(), by: "ada".into(), plan: plan(), templates: templates() }
+    New { id: id.into(), by: "ada".into(), plan: plan(), templates: templates(), record: None }
 }
 
 /// Returns an owner of this machine that has ended: its process is one of before.
