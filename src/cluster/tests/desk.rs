@@ -11,9 +11,9 @@ use crate::history::{Record, Urgency, fold};
 use crate::platform::simulated::{Behaviour, EPOCH, Script};
 use crate::rollout::State;
 
-/// Writes of a promotion of four stages, or of its way back from the first.
-const FORWARD: std::ops::RangeInclusive<usize> = 8..=15;
-const BACK: std::ops::RangeInclusive<usize> = 4..=10;
+/// Writes of a promotion of four stages, or of its way back from the first, beside that of its result.
+const FORWARD_MAX: usize = 12;
+const BACK_MAX: usize = 5;
 
 fn failing(script: Script) -> Script {
     Script { candidate_does: Behaviour { error_rate: 0.5, ..Behaviour::GOOD }, ..script }
@@ -47,12 +47,11 @@ fn place(state: &State) -> (std::mem::Discriminant<crate::rollout::Phase>, Optio
 #[tokio::test]
 async fn each_decision_is_written_at_once_and_nothing_else_is() {
     let good = script(&plan());
-    for (script, expected) in [(good.clone(), FORWARD), (failing(good), BACK)] {
+    for (script, writes_max) in [(good.clone(), FORWARD_MAX), (failing(good), BACK_MAX)] {
         let records = records(script).await;
         let mut desk = desk(&records[0].1);
-        let (mut written, mut writes) = (None, Vec::new());
+        let (mut written, mut asked_for, mut writes) = (None, Vec::new(), Vec::new());
         for (at, record) in &records[1..] {
-            let before = place(&desk.ledger.folded.state);
             let Record::Decided { state, effects, .. } = record else {
                 assert_eq!(desk.note(*at, record, Urgency::First), Need::Later, "{record:?}");
                 continue;
@@ -62,19 +61,20 @@ async fn each_decision_is_written_at_once_and_nothing_else_is() {
                 let draft = desk.draft(*at).unwrap();
                 written = Some(Ledger::read(&draft.texts, None).unwrap().folded.state);
                 desk.keep(draft);
+                asked_for.clone_from(effects);
                 writes.push(*at);
             }
             // The end goes with the result.
             if state.ended().is_none() {
                 let known = written.as_ref().expect("the first decision is written");
                 assert_eq!(place(known), place(state), "{at}: {need:?}");
-                assert!(need == Need::Now || (before == place(state)), "{at}: {effects:?}");
+                assert!(effects.is_empty() || *effects == asked_for, "{at}: {effects:?}");
                 assert!(!desk.is_behind(), "{at}");
             }
         }
         let turns: BTreeSet<_> = writes.iter().collect();
         assert_eq!(turns.len(), writes.len(), "one write a turn: {writes:?}");
-        assert!(expected.contains(&writes.len()), "{} writes", writes.len());
+        assert!(writes.len() <= writes_max, "{} writes", writes.len());
     }
 }
 
