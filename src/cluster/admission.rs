@@ -8,7 +8,7 @@ use super::earlier;
 use super::ledger::{Ledger, Templates};
 use super::measure::measure;
 use super::requests::Stopped;
-use super::survey::{selector, survey, target};
+use super::survey::{self, selector, target};
 use crate::clock::{Clock as _, SystemClock};
 use crate::host::protocol::{PolicyText, Promote};
 use crate::plan::{CLUSTER_DEFAULTS, Plan, Release, TrafficPlan};
@@ -18,6 +18,7 @@ use crate::platform::kubernetes::preflight::{self, Level, Question, Surroundings
 use crate::platform::kubernetes::router::{GATEWAY_API, GatewayApi, PlainService, Router, SERVICE};
 use crate::platform::kubernetes::snapshot::{Rollout, Snapshot};
 use crate::platform::kubernetes::template::{self, Wanted};
+use crate::platform::kubernetes::watching::Watched;
 use crate::policy::{self, Policy};
 use crate::published::ResultLine;
 use crate::rollout::ResultWord;
@@ -31,6 +32,8 @@ pub(super) struct Admitted {
     pub(super) release: Value,
     /// The target's `matchLabels` as a selector.
     pub(super) selector: String,
+    /// What was found, as it goes on.
+    pub(super) watched: Watched,
 }
 
 /// Returns the plan for a request.
@@ -43,8 +46,11 @@ pub(super) async fn admit(
     promote: &Promote,
     ledger: Option<&Ledger>,
 ) -> Result<Admitted, Stopped> {
-    let (seen, asked) = understand(access, name, promote).await?;
-    resolve(access, seen, asked, ledger).await
+    let given = given(promote)?;
+    let by_routes = given.as_ref().is_some_and(|(policy, _)| goes_by_routes(policy));
+    let (seen, watched) = survey::watched(access, name, by_routes).await?;
+    let asked = understand(&seen, promote, given)?;
+    resolve(access, (seen, watched), asked, ledger).await
 }
 
 /// Returns what is asked for, whether or not it may begin.
@@ -56,24 +62,27 @@ pub(super) async fn considered(
     name: &str,
     promote: &Promote,
 ) -> Result<Considered, Stopped> {
-    let (seen, asked) = understand(access, name, promote).await?;
+    let given = given(promote)?;
+    let by_routes = given.as_ref().is_some_and(|(policy, _)| goes_by_routes(policy));
+    let seen = survey::survey(access, name, by_routes).await?;
+    let asked = understand(&seen, promote, given)?;
     consider(seen, asked, |_, _| Ok(()))
 }
 
-async fn understand(
-    access: &Access,
-    name: &str,
-    promote: &Promote,
-) -> Result<(Snapshot, Asked), Stopped> {
-    let given = promote.policy.as_ref().map(read_policy).transpose()?;
-    let by_routes = given.as_ref().is_some_and(|(policy, _)| goes_by_routes(policy));
-    let seen = survey(access, name, by_routes).await?;
-    let target = target_of(&seen);
+/// A policy and its source.
+type Given = (Policy, String);
+
+fn given(promote: &Promote) -> Result<Option<Given>, Stopped> {
+    promote.policy.as_ref().map(read_policy).transpose()
+}
+
+fn understand(seen: &Snapshot, promote: &Promote, given: Option<Given>) -> Result<Asked, Stopped> {
+    let target = target_of(seen);
     let stable = template_of(target);
     let release = template::with_release(&stable, &wanted(&promote.release)?)
         .map_err(|misfit| Stopped::usage(misfit.to_string(), Some("CONTAINER=IMAGE".into())))?;
     let (policy, source) = given.map_or_else(|| own_policy(target), Ok)?;
-    let asked = Asked {
+    Ok(Asked {
         policy,
         source,
         release,
@@ -81,8 +90,7 @@ async fn understand(
         gitops_ok: promote.gitops_ok,
         watchdog: promote.watchdog.clone(),
         at_once: false,
-    };
-    Ok((seen, asked))
+    })
 }
 
 /// Returns the plan of a way back to a revision that the Deployment had before.
@@ -96,7 +104,7 @@ pub(super) async fn admit_back(
     now: bool,
     ledger: Option<&Ledger>,
 ) -> Result<Admitted, Stopped> {
-    let seen = survey(access, name, false).await?;
+    let (seen, watched) = survey::watched(access, name, false).await?;
     let release = earlier::template(&seen, target_of(&seen), ledger, to)?;
     let (mut policy, mut source) = own_policy(target_of(&seen))?;
     if now {
@@ -112,7 +120,7 @@ pub(super) async fn admit_back(
         watchdog: None,
         at_once: now,
     };
-    resolve(access, seen, ask, ledger).await
+    resolve(access, (seen, watched), ask, ledger).await
 }
 
 /// What is asked for, understood.
@@ -129,7 +137,7 @@ struct Asked {
 
 async fn resolve(
     access: &Access,
-    seen: Snapshot,
+    (seen, watched): (Snapshot, Watched),
     asked: Asked,
     ledger: Option<&Ledger>,
 ) -> Result<Admitted, Stopped> {
@@ -145,7 +153,7 @@ async fn resolve(
     }
     let selector = selector(target_of(&asked.seen));
     let Considered { plan, router, stable, release, .. } = asked;
-    Ok(Admitted { plan, router, stable, release, selector })
+    Ok(Admitted { plan, router, stable, release, selector, watched })
 }
 
 /// What a promotion would be.
@@ -301,7 +309,7 @@ pub(super) fn is_release(templates: &Templates, written: &str) -> Result<bool, S
     Ok(template::hash(&release) == template::hash(&templates.release))
 }
 
-fn read_policy(text: &PolicyText) -> Result<(Policy, String), Stopped> {
+fn read_policy(text: &PolicyText) -> Result<Given, Stopped> {
     let read = policy::read(text.source.as_ref(), text.text.as_bytes());
     let checked = read.map_err(|report| Stopped::usage(report.to_string(), None))?;
     Ok((checked.value, text.source.clone()))
@@ -317,7 +325,7 @@ pub(super) fn template_of(target: &DynamicObject) -> Value {
 }
 
 /// Returns the policy that the Deployment's annotation names, else the built-in one, and its source.
-fn own_policy(target: &DynamicObject) -> Result<(Policy, String), Stopped> {
+fn own_policy(target: &DynamicObject) -> Result<Given, Stopped> {
     let annotations = target.metadata.annotations.as_ref();
     let Some(name) = annotations.and_then(|all| all.get(names::POLICY)) else {
         return Ok((policy::built_in(), "the built-in canary".into()));

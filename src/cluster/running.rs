@@ -15,6 +15,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::history::AskedFor;
 use crate::host::protocol::{Answer, Promote};
 use crate::platform::kubernetes::Access;
+use crate::platform::kubernetes::watching::Watched;
 use crate::published::ResultLine;
 use crate::rollout::Ask;
 
@@ -72,7 +73,7 @@ impl Cluster {
         (record, by): (Reading, String),
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Answer, Stopped> {
-        let Admitted { plan, router, stable, release, selector } = admitted;
+        let Admitted { plan, router, stable, release, selector, watched } = admitted;
         let now = SystemClock::start().now();
         let owner = this(&by, now)?;
         let id = crate::host::new_id(now);
@@ -87,7 +88,7 @@ impl Cluster {
             return Err(Stopped::refused(message, Some("ask again".into())));
         }
         let wish = None;
-        let drive = Drive { cluster: self, access, router, selector, answers, wish };
+        let drive = Drive { cluster: self, access, router, selector, watched, answers, wish };
         Ok(Answer::Result { line: Box::new(drive.run(held).await?) })
     }
 
@@ -100,8 +101,8 @@ impl Cluster {
     ) -> Result<ResultLine, Stopped> {
         let (router, selector) =
             admission::router_again(access, self.name(), &held.ledger.folded.plan).await?;
-        let access = access.clone();
-        Drive { cluster: self, access, router, selector, answers, wish }.run(held).await
+        let (access, watched) = (access.clone(), Watched::start(access, Vec::new()));
+        Drive { cluster: self, access, router, selector, watched, answers, wish }.run(held).await
     }
 
     pub(super) async fn abort_if_orphaned(

@@ -171,6 +171,6 @@ fn an_api_server_without_streaming_lists_is_asked_by_lists() {
     let asked = audit::of_gate(cluster, &trial.space.name);
     let lists =
         |of: &str| asked.iter().filter(|one| one.verb == "list" && one.resource == of).count();
-    // The watches of the record and of endpoints are the only ones that are not read before as well.
+    // One before each watch.
     assert_eq!((lists("configmaps"), lists("endpointslices")), (1, 1), "{asked:#?}");
 }

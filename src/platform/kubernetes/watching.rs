@@ -4,6 +4,7 @@
 //! stops nothing. While a watch is broken for longer than [`STALE_AFTER`] the snapshot is not
 //! trusted: [`Watched::snapshot`] says so instead of showing an old world.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -53,7 +54,7 @@ pub struct Watch {
 pub struct Watched {
     inner: Arc<Mutex<Inner>>,
     changes: watch::Sender<u64>,
-    _tasks: Arc<JoinSet<()>>,
+    tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
 #[derive(Debug, Default)]
@@ -66,8 +67,8 @@ struct Inner {
 /// How a watch is.
 #[derive(Debug)]
 enum Standing {
-    /// It has not brought all that is there yet, with why.
-    NotYet(String),
+    /// It has not brought all that is there yet; why, where it has failed.
+    NotYet(Option<String>),
     Works,
     Broken {
         since: Instant,
@@ -93,15 +94,21 @@ impl Watched {
     /// Begins to watch. What is there is known once [`Watched::settled`] returns.
     #[must_use]
     pub fn start(access: &Access, watches: Vec<Watch>) -> Self {
-        let inner = Arc::new(Mutex::new(Inner::default()));
         let changes = watch::Sender::new(0);
-        let mut tasks = JoinSet::new();
+        let watched = Self { inner: Arc::default(), changes, tasks: Arc::default() };
+        watched.also(access, watches);
+        watched
+    }
+
+    /// Begins to watch what is not watched yet.
+    pub fn also(&self, access: &Access, watches: Vec<Watch>) {
         for watch in watches {
-            let not_yet = Standing::NotYet("not read yet".into());
-            lock(&inner).standing.insert(watch.slot, not_yet);
-            tasks.spawn(follow(access.clone(), watch, Arc::clone(&inner), changes.clone()));
+            if let Entry::Vacant(place) = lock(&self.inner).standing.entry(watch.slot) {
+                place.insert(Standing::NotYet(None));
+                let (inner, changes) = (Arc::clone(&self.inner), self.changes.clone());
+                lock(&self.tasks).spawn(follow(access.clone(), watch, inner, changes));
+            }
         }
-        Self { inner, changes, _tasks: Arc::new(tasks) }
     }
 
     /// Returns what is known.
@@ -112,8 +119,8 @@ impl Watched {
         let inner = lock(&self.inner);
         for (slot, standing) in &inner.standing {
             let why = match standing {
-                Standing::NotYet(why) => why,
-                Standing::Broken { since, why } if since.elapsed() >= STALE_AFTER => why,
+                Standing::NotYet(why) => why.as_deref().unwrap_or("not read yet"),
+                Standing::Broken { since, why } if since.elapsed() >= STALE_AFTER => why.as_str(),
                 Standing::Works | Standing::Broken { .. } => continue,
             };
             let kind = slot.kind();
@@ -147,6 +154,19 @@ impl Watched {
         }
     }
 
+    /// Waits until every watch has brought what is there; `None`: one has failed, or they have not within `limit`.
+    pub async fn brought(&self, limit: Duration) -> Option<Arc<Snapshot>> {
+        let mut changes = self.changes.subscribe();
+        let deadline = Instant::now() + limit;
+        while !lock(&self.inner).has_failed() {
+            if let Ok(snapshot) = self.snapshot() {
+                return Some(snapshot);
+            }
+            tokio::time::timeout_at(deadline, changes.changed()).await.ok()?.ok()?;
+        }
+        None
+    }
+
     /// Returns once something has changed since the call.
     pub async fn changed(&self) {
         // The sender lives as long as `self`.
@@ -169,8 +189,8 @@ impl Watched {
     }
 }
 
-fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
-    inner.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn follow(
@@ -194,10 +214,19 @@ async fn follow(
 }
 
 impl Inner {
+    fn has_failed(&self) -> bool {
+        let failed = |standing: &Standing| match standing {
+            Standing::NotYet(why) => why.is_some(),
+            Standing::Broken { .. } => true,
+            Standing::Works => false,
+        };
+        self.standing.values().any(failed)
+    }
+
     /// Since its first failure.
     fn note_broken(&mut self, slot: Slot, why: String) {
         let standing = match self.standing.get(&slot) {
-            Some(Standing::NotYet(_)) | None => Standing::NotYet(why),
+            Some(Standing::NotYet(_)) | None => Standing::NotYet(Some(why)),
             Some(Standing::Works) => Standing::Broken { since: Instant::now(), why },
             Some(Standing::Broken { since, .. }) => Standing::Broken { since: *since, why },
         };
