@@ -9,7 +9,7 @@ use super::earlier;
 use super::ledger::{Ledger, Templates};
 use super::measure::measure;
 use super::requests::Stopped;
-use super::survey::{selector, survey, target};
+use super::survey::{self, selector, target};
 use crate::clock::{Clock as _, SystemClock};
 use crate::host::protocol::{PolicyText, Promote};
 use crate::plan::{CLUSTER_DEFAULTS, Plan, Release, TrafficPlan};
@@ -18,6 +18,7 @@ use crate::platform::kubernetes::preflight::{self, Level, Question, Surroundings
 use crate::platform::kubernetes::router::{GATEWAY_API, GatewayApi, PlainService, Router, SERVICE};
 use crate::platform::kubernetes::snapshot::{Rollout, Snapshot};
 use crate::platform::kubernetes::template::{self, Wanted};
+use crate::platform::kubernetes::watching::Watched;
 use crate::policy::Policy;
 use crate::published::ResultLine;
 use crate::rollout::ResultWord;
@@ -31,6 +32,8 @@ pub(super) struct Admitted {
     pub(super) release: Value,
     /// The target's `matchLabels` as a selector.
     pub(super) selector: String,
+    /// What was found, as it goes on.
+    pub(super) watched: Watched,
 }
 
 /// Returns the plan for a request.
@@ -43,8 +46,11 @@ pub(super) async fn admit(
     promote: &Promote,
     ledger: Option<&Ledger>,
 ) -> Result<Admitted, Stopped> {
-    let (seen, asked) = understand(access, name, promote).await?;
-    resolve(access, seen, asked, ledger).await
+    let given = Given::of(promote.policy.as_ref())?;
+    let by_routes = given.as_ref().is_some_and(Given::goes_by_routes);
+    let (seen, watched) = survey::watched(access, name, by_routes).await?;
+    let asked = understand(&seen, promote, given)?;
+    resolve(access, (seen, watched), asked, ledger).await
 }
 
 /// Returns what is asked for, whether or not it may begin.
@@ -56,24 +62,20 @@ pub(super) async fn considered(
     name: &str,
     promote: &Promote,
 ) -> Result<Considered, Stopped> {
-    let (seen, asked) = understand(access, name, promote).await?;
+    let given = Given::of(promote.policy.as_ref())?;
+    let by_routes = given.as_ref().is_some_and(Given::goes_by_routes);
+    let seen = survey::survey(access, name, by_routes).await?;
+    let asked = understand(&seen, promote, given)?;
     consider(seen, asked, |_, _| Ok(()))
 }
 
-async fn understand(
-    access: &Access,
-    name: &str,
-    promote: &Promote,
-) -> Result<(Snapshot, Asked), Stopped> {
-    let given = promote.policy.as_ref().map(Given::read).transpose()?;
-    let by_routes = given.as_ref().is_some_and(Given::goes_by_routes);
-    let seen = survey(access, name, by_routes).await?;
-    let target = target_of(&seen);
+fn understand(seen: &Snapshot, promote: &Promote, given: Option<Given>) -> Result<Asked, Stopped> {
+    let target = target_of(seen);
     let stable = template_of(target);
     let release = template::with_release(&stable, &wanted(&promote.release)?)
         .map_err(|misfit| Stopped::usage(misfit.to_string(), Some("CONTAINER=IMAGE".into())))?;
     let (policy, source) = choose(given, target)?;
-    let asked = Asked {
+    Ok(Asked {
         policy,
         source,
         release,
@@ -81,8 +83,7 @@ async fn understand(
         gitops_ok: promote.gitops_ok,
         watchdog: promote.watchdog.clone(),
         at_once: false,
-    };
-    Ok((seen, asked))
+    })
 }
 
 /// Returns the plan of a way back to a revision that the Deployment had before.
@@ -95,9 +96,9 @@ pub(super) async fn admit_back(
     back: &Back,
     ledger: Option<&Ledger>,
 ) -> Result<Admitted, Stopped> {
-    let given = back.policy.as_ref().map(Given::read).transpose()?;
+    let given = Given::of(back.policy.as_ref())?;
     let by_routes = given.as_ref().is_some_and(Given::goes_by_routes);
-    let seen = survey(access, name, by_routes).await?;
+    let (seen, watched) = survey::watched(access, name, by_routes).await?;
     let release = earlier::template(&seen, target_of(&seen), ledger, back.to.as_deref())?;
     let (mut policy, mut source) = choose(given, target_of(&seen))?;
     let now = back.now;
@@ -114,7 +115,7 @@ pub(super) async fn admit_back(
         watchdog: None,
         at_once: now,
     };
-    resolve(access, seen, ask, ledger).await
+    resolve(access, (seen, watched), ask, ledger).await
 }
 
 /// A way back that is asked for.
@@ -141,7 +142,7 @@ struct Asked {
 
 async fn resolve(
     access: &Access,
-    seen: Snapshot,
+    (seen, watched): (Snapshot, Watched),
     asked: Asked,
     ledger: Option<&Ledger>,
 ) -> Result<Admitted, Stopped> {
@@ -157,7 +158,7 @@ async fn resolve(
     }
     let selector = selector(target_of(&asked.seen));
     let Considered { plan, router, stable, release, .. } = asked;
-    Ok(Admitted { plan, router, stable, release, selector })
+    Ok(Admitted { plan, router, stable, release, selector, watched })
 }
 
 /// What a promotion would be.

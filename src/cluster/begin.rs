@@ -14,6 +14,7 @@ use serde_json::json;
 use super::ledger::{Ledger, NEEDED_BYTES_MAX, Templates, Unreadable};
 use super::object::{self, Sent};
 use super::owner::{Life, Owner, is_silent};
+use super::read::Reading;
 use super::{asks, diary};
 use crate::analysis::Judge;
 use crate::clock::Clock;
@@ -38,6 +39,8 @@ pub struct New {
     pub by: String,
     pub plan: Plan,
     pub templates: Templates,
+    /// The record that it was admitted with; `None`: it is read first.
+    pub record: Option<Reading>,
 }
 
 /// A promotion that this process owns.
@@ -111,7 +114,7 @@ pub async fn begin(
 ) -> Result<Held, Refused> {
     let fresh = fresh(new, owner)?;
     let now = owner.since;
-    own(access, target, owner, |found| match found {
+    own(access, target, owner, new.record.clone(), |found| match found {
         None => Ok((fresh.clone(), Came::Begun)),
         Some(ledger) if ledger.runs() => continued(ledger, owner, take_over, now),
         Some(ledger) => {
@@ -133,7 +136,7 @@ pub async fn go_on(
     take_over: bool,
 ) -> Result<Held, Refused> {
     let now = owner.since;
-    own(access, target, owner, |found| match found {
+    own(access, target, owner, None, |found| match found {
         Some(ledger) if ledger.runs() => continued(ledger, owner, take_over, now),
         Some(_) | None => Err(Refused::NothingRuns { target: target.to_owned() }),
     })
@@ -197,11 +200,12 @@ fn continued(
     Ok((Ledger { owner: Some(owner.clone()), heartbeat: now, ..ledger.clone() }, came))
 }
 
-/// Reads the record, lets `decide` say what becomes of it, and writes that if nobody else was faster.
+/// Reads the record unless it was `read` before, lets `decide` say what becomes of it, and writes that if nobody else was faster.
 async fn own(
     access: &Access,
     target: &str,
     owner: &Owner,
+    mut read: Option<Reading>,
     decide: impl Fn(Option<&Ledger>) -> Result<(Ledger, Came), Refused>,
 ) -> Result<Held, Refused> {
     let (name, owner) = (names::record(target), owner.to_string());
@@ -211,7 +215,10 @@ async fn own(
     };
     let mut tried = None;
     for _ in 0..TRIES_MAX {
-        let found = object::get(access, &name).await?;
+        let Reading(found) = match read.take() {
+            Some(read) => read,
+            None => Reading::now(access, target).await?,
+        };
         if let Some(tried) = tried.take_if(|_| is_owned(found.as_ref(), &owner)) {
             return Ok(held(tried));
         }

@@ -18,10 +18,11 @@ pub(super) struct Given {
 impl Given {
     /// # Errors
     /// It is no policy.
-    pub(super) fn read(text: &PolicyText) -> Result<Self, Stopped> {
-        let read = policy::read(text.source.as_ref(), text.text.as_bytes());
-        let checked = read.map_err(|report| Stopped::usage(report.to_string(), None))?;
-        Ok(Self { policy: checked.value, source: text.source.clone(), stands_in: text.stands_in })
+    pub(super) fn of(text: Option<&PolicyText>) -> Result<Option<Self>, Stopped> {
+        let Some(PolicyText { source, text, stands_in }) = text else { return Ok(None) };
+        let read = policy::read(source.as_ref(), text.as_bytes());
+        let policy = read.map_err(|report| Stopped::usage(report.to_string(), None))?.value;
+        Ok(Some(Self { policy, source: source.clone(), stands_in: *stands_in }))
     }
 
     /// Returns whether it moves traffic by routes, which then have to be read.
@@ -72,8 +73,8 @@ mod tests {
 
     fn source(given: Option<bool>, annotation: Option<&str>) -> Option<String> {
         let text = "deployment: { strategy: canary }".to_owned();
-        let given = given.map(|stands_in| {
-            Given::read(&PolicyText { source: "given".into(), text, stands_in }).ok().unwrap()
+        let given = given.and_then(|stands_in| {
+            Given::of(Some(&PolicyText { source: "given".into(), text, stands_in })).ok().unwrap()
         });
         let deployment = ApiResource::erase::<k8s_openapi::api::apps::v1::Deployment>(&());
         let mut target = DynamicObject::new("shop", &deployment);

@@ -27,7 +27,7 @@ use crate::history::{AskedFor, History, HistoryError, Record, Urgency, WAY_BACK_
 use crate::platform::kubernetes::names;
 use crate::rollout::{Ask, Asks};
 
-mod desk;
+pub(super) mod desk;
 
 mod hearing;
 

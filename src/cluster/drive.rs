@@ -38,6 +38,8 @@ pub(super) struct Drive<'a> {
     pub(super) router: Router,
     /// The target's `matchLabels` as a selector.
     pub(super) selector: String,
+    /// What is watched already.
+    pub(super) watched: Watched,
     pub(super) answers: &'a mpsc::Sender<Answer>,
     /// What is asked for from the beginning.
     pub(super) wish: Option<Wish>,
@@ -61,7 +63,8 @@ impl Drive<'_> {
         let came = held.came;
         let diary = held.diary(clock.clone());
         let lost = diary.lost();
-        let watched = Watched::start(&self.access, watches(&settings, &self.selector));
+        let watched = self.watched.clone();
+        watched.also(&self.access, watches(&settings, &self.selector));
         let seen = watched.settled(SETTLE_LIMIT).await?;
         let watchdog = guard::of_plan(&plan, self.cluster.name(), &id, &self.router, &seen);
         let back = self.wish.is_some() || ledger.folded.state.back.is_some();

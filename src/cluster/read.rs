@@ -21,13 +21,35 @@ const RECORDS_MAX: u32 = 500;
 /// How often an ask is tried anew because the promotion has changed meanwhile.
 const TRIES_MAX: usize = 3;
 
+/// A record as it was read once. Who begins on it need not read it again: a write that it has changed before is
+/// refused.
+#[derive(Clone, Debug)]
+pub struct Reading(pub(super) Option<ConfigMap>);
+
+impl Reading {
+    /// Reads the record of a target.
+    ///
+    /// # Errors
+    /// The cluster can't be read.
+    pub async fn now(access: &Access, target: &str) -> Result<Self, PlatformError> {
+        Ok(Self(object::get(access, &names::record(target)).await?))
+    }
+
+    /// Returns what it says; `None`: nothing was ever promoted there.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn ledger(&self) -> Result<Option<Ledger>, Refused> {
+        Ok(self.0.as_ref().map(object::ledger).transpose()?)
+    }
+}
+
 /// Reads the record of a target; `None`: nothing was ever promoted there.
 ///
 /// # Errors
 /// The record or the cluster can't be read.
 pub async fn read(access: &Access, target: &str) -> Result<Option<Ledger>, Refused> {
-    let found = object::get(access, &names::record(target)).await?;
-    Ok(found.as_ref().map(object::ledger).transpose()?)
+    Reading::now(access, target).await?.ledger()
 }
 
 /// Reads the records of all targets of the namespace, by name. One that can't be read is told with its name.

@@ -9,12 +9,13 @@ use super::drive::Drive;
 use super::ledger::{Ledger, Templates};
 use super::listening::Wish;
 use super::owner::Owner;
-use super::read;
+use super::read::{self, Reading};
 use super::requests::{Cluster, Stopped};
 use crate::clock::{Clock as _, SystemClock};
 use crate::history::AskedFor;
 use crate::host::protocol::{Answer, PolicyText, Promote};
 use crate::platform::kubernetes::Access;
+use crate::platform::kubernetes::watching::Watched;
 use crate::published::ResultLine;
 use crate::rollout::Ask;
 
@@ -25,15 +26,17 @@ impl Cluster {
         promote: Promote,
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Answer, Stopped> {
-        let mut ledger = read::read(&access, self.name()).await?;
+        let mut record = Reading::now(&access, self.name()).await?;
+        let mut ledger = record.ledger()?;
         if ledger.as_ref().is_some_and(Ledger::runs) {
             if let Some(line) = self.go_on(&access, &promote, answers).await? {
                 return Ok(Answer::Result { line: Box::new(line) });
             }
-            ledger = read::read(&access, self.name()).await?;
+            record = Reading::now(&access, self.name()).await?;
+            ledger = record.ledger()?;
         }
         let admitted = admission::admit(&access, self.name(), &promote, ledger.as_ref()).await?;
-        self.start(access, admitted, promote.by, answers).await
+        self.start(access, admitted, (record, promote.by), answers).await
     }
 
     /// Goes on with what another gate has left behind: to its end where it is the same release, else
@@ -67,15 +70,15 @@ impl Cluster {
         &self,
         access: Access,
         admitted: Admitted,
-        by: String,
+        (record, by): (Reading, String),
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Answer, Stopped> {
-        let Admitted { plan, router, stable, release, selector } = admitted;
+        let Admitted { plan, router, stable, release, selector, watched } = admitted;
         let now = SystemClock::start().now();
         let owner = this(&by, now)?;
         let id = crate::host::new_id(now);
         let templates = Templates { stable, release };
-        let new = New { id, by, plan, templates };
+        let new = New { id, by, plan, templates, record: Some(record) };
         let held = begin::begin(&access, self.name(), &new, &owner, self.take_over)
             .await
             .map_err(|refused| Stopped::Result(Box::new(refused.line(&new.plan))))?;
@@ -85,7 +88,7 @@ impl Cluster {
             return Err(Stopped::refused(message, Some("ask again".into())));
         }
         let wish = None;
-        let drive = Drive { cluster: self, access, router, selector, answers, wish };
+        let drive = Drive { cluster: self, access, router, selector, watched, answers, wish };
         Ok(Answer::Result { line: Box::new(drive.run(held).await?) })
     }
 
@@ -98,8 +101,8 @@ impl Cluster {
     ) -> Result<ResultLine, Stopped> {
         let (router, selector) =
             admission::router_again(access, self.name(), &held.ledger.folded.plan).await?;
-        let access = access.clone();
-        Drive { cluster: self, access, router, selector, answers, wish }.run(held).await
+        let (access, watched) = (access.clone(), Watched::start(access, Vec::new()));
+        Drive { cluster: self, access, router, selector, watched, answers, wish }.run(held).await
     }
 
     pub(super) async fn abort_if_orphaned(
@@ -140,13 +143,14 @@ impl Cluster {
         reason: Option<String>,
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Answer, Stopped> {
-        let ledger = read::read(&access, self.name()).await?;
+        let record = Reading::now(&access, self.name()).await?;
+        let ledger = record.ledger()?;
         if ledger.as_ref().is_some_and(Ledger::runs) {
             self.ask(&access, AskedFor::Abort, by, reason).await?;
             return self.follow(&access, answers).await;
         }
         let admitted = admission::admit_back(&access, self.name(), &back, ledger.as_ref()).await?;
-        self.start(access, admitted, by, answers).await
+        self.start(access, admitted, (record, by), answers).await
     }
 
     pub(super) async fn retry(

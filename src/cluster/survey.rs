@@ -1,4 +1,4 @@
-//! The target as it stands before a promotion: read once, by lists.
+//! The target as it stands before a promotion: read once by lists, or by the watches that drive the promotion.
 
 use kube::ResourceExt as _;
 use kube::api::{DynamicObject, ListParams};
@@ -9,6 +9,8 @@ use super::requests::Stopped;
 use crate::platform::PlatformError;
 use crate::platform::kubernetes::access::{Access, told};
 use crate::platform::kubernetes::snapshot::Snapshot;
+use crate::platform::kubernetes::target::surveyed;
+use crate::platform::kubernetes::watching::Watched;
 use crate::platform::kubernetes::write::Kind;
 
 /// Objects of a kind in one list.
@@ -22,6 +24,29 @@ const LIST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 /// The cluster can't be read, or there is no such Deployment.
 pub(super) async fn survey(access: &Access, name: &str, routes: bool) -> Result<Snapshot, Stopped> {
     let target = target(access, name).await?;
+    listed(access, target, routes).await
+}
+
+/// As [`survey`], by watches that go on: what is found is not read again where a promotion begins.
+///
+/// # Errors
+/// As [`survey`].
+pub(super) async fn watched(
+    access: &Access,
+    name: &str,
+    routes: bool,
+) -> Result<(Snapshot, Watched), Stopped> {
+    let target = target(access, name).await?;
+    let watched = Watched::start(access, surveyed(&selector(&target), routes));
+    let seen = match watched.brought(LIST_TIMEOUT).await {
+        Some(seen) => Snapshot { target: Some(target), ..Snapshot::clone(&seen) },
+        // What is wrong is for the lists to say.
+        None => listed(access, target, routes).await?,
+    };
+    Ok((seen, watched))
+}
+
+async fn listed(access: &Access, target: DynamicObject, routes: bool) -> Result<Snapshot, Stopped> {
     let own = selector(&target);
     let (sets, pods, services, scalers) = tokio::try_join!(
         list(access, Kind::ReplicaSet, &own),

@@ -156,3 +156,21 @@ fn an_api_server_that_was_gone_is_followed_again() {
     gate.end().expect(0, "promoted");
     drop(users);
 }
+
+#[test]
+fn an_api_server_without_streaming_lists_is_asked_by_lists() {
+    let Some(cluster) = Cluster::there() else { return };
+    let trial = Trial::new(cluster, "listed", &manifests::podinfo("shop", "v1", 1), By::Service);
+    let weather = Weather::new(cluster);
+    weather.is(Sky::Listed);
+    let config = weather.kubeconfig();
+    let users = trial.users(Connections::Fresh);
+    let more = ["--kubeconfig", config.to_str().unwrap()];
+    trial.start_with("gate.test/podinfo:v2", CANARY, &more).end().expect(0, "promoted");
+    drop(users);
+    let asked = audit::of_gate(cluster, &trial.space.name);
+    let lists =
+        |of: &str| asked.iter().filter(|one| one.verb == "list" && one.resource == of).count();
+    // One before each watch.
+    assert_eq!((lists("configmaps"), lists("endpointslices")), (1, 1), "{asked:#?}");
+}

@@ -23,6 +23,11 @@ use tokio::sync::watch;
 
 use crate::cluster::{Cluster, runtime};
 
+/// Of a watch that is to bring what is there, and what an API server says that can't do that.
+const STREAMED: &str = "sendInitialEvents=true";
+const NO_STREAMS: &str = "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents \
+is forbidden for watch unless the WatchList feature gate is enabled";
+
 /// How the API server is. What is refused is refused to writes; reading goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sky {
@@ -36,6 +41,8 @@ pub(crate) enum Sky {
     /// A write has no answer.
     Silent,
     Slow(Duration),
+    /// As an API server without streaming lists: a watch does not bring what is there.
+    Listed,
     /// Nobody listens, and nothing that was open stays.
     Gone,
 }
@@ -141,7 +148,16 @@ async fn answer(
             return Ok(busy.body(body)?);
         }
         Sky::Silent if writes => std::future::pending().await,
-        Sky::Clear | Sky::Refuses(_) | Sky::Denies | Sky::Busy | Sky::Silent | Sky::Gone => {}
+        Sky::Listed if request.uri().query().is_some_and(|query| query.contains(STREAMED)) => {
+            return Ok(refusal(422, "Invalid", NO_STREAMS));
+        }
+        Sky::Clear
+        | Sky::Refuses(_)
+        | Sky::Denies
+        | Sky::Busy
+        | Sky::Silent
+        | Sky::Listed
+        | Sky::Gone => {}
     }
     let stream = TcpStream::connect(upstream).await?;
     let (mut sender, connection) = client::handshake(TokioIo::new(stream)).await?;

@@ -50,12 +50,12 @@ pub(in crate::cluster) enum Need {
 
 /// One write: what it brings, and what is known once it is done.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(in crate::cluster) struct Draft {
     /// All of the record.
-    pub(super) texts: Texts,
+    pub(in crate::cluster) texts: Texts,
     mark: Option<Mark>,
     /// The promotion has ended.
-    pub(super) ends: bool,
+    pub(in crate::cluster) ends: bool,
 }
 
 impl Desk {
@@ -111,7 +111,7 @@ impl Desk {
     }
 
     /// Returns what is to be written; `None` once the end is.
-    pub(super) fn draft(&mut self, now: DateTime<Utc>) -> Option<Draft> {
+    pub(in crate::cluster) fn draft(&mut self, now: DateTime<Utc>) -> Option<Draft> {
         if self.settled {
             return None;
         }
@@ -121,7 +121,7 @@ impl Desk {
     }
 
     /// Returns the texts of a draft that the record does not hold.
-    pub(super) fn changed<'a>(
+    pub(in crate::cluster) fn changed<'a>(
         &self,
         draft: &'a Draft,
     ) -> impl Iterator<Item = (&'a String, &'a String)> {
@@ -129,20 +129,20 @@ impl Desk {
     }
 
     /// Notes that a draft is written.
-    pub(super) fn keep(&mut self, draft: Draft) {
+    pub(in crate::cluster) fn keep(&mut self, draft: Draft) {
         self.written = draft.texts;
         self.kept = draft.mark;
         self.settled = draft.ends;
     }
 
     /// Notes that a write failed, which may have been done all the same: the record holds anything.
-    pub(super) fn doubt(&mut self) {
+    pub(in crate::cluster) fn doubt(&mut self) {
         self.written.clear();
         self.kept = None;
     }
 
     /// Returns whether the record lacks a decision.
-    pub(super) fn is_behind(&self) -> bool {
+    pub(in crate::cluster) fn is_behind(&self) -> bool {
         let is_kept = match (&self.decided, &self.kept) {
             (Some(decided), Some(kept)) => decided.adds_nothing_to(kept),
             (None, _) => true,

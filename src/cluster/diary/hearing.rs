@@ -1,17 +1,15 @@
 //! The watch on the record: what people ask for, and whether it is still ours.
 
-use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::api::{ObjectMeta, PartialObjectMeta};
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::api::{ObjectMeta, PartialObjectMeta, WatchParams};
 use tokio::sync::{mpsc, watch};
 
 use super::super::{asks, object};
 use super::writing::Request;
 use crate::history::AskedFor;
 use crate::platform::kubernetes::access::Access;
+use crate::platform::kubernetes::following::{Told, follow};
 use crate::platform::kubernetes::names;
 use crate::rollout::Ask;
 
@@ -29,25 +27,21 @@ impl Hearing {
     /// Only annotations are watched: what the record holds is this process's own.
     pub(super) async fn run(self, access: Access) {
         let only = format!("metadata.name={}", self.name);
-        let config = watcher::Config::default().fields(&only);
         let records: Api<PartialObjectMeta<ConfigMap>> =
             Api::namespaced(access.client.clone(), &access.namespace);
-        let events = watcher(records, config).default_backoff();
-        tokio::pin!(events);
         let mut is_there = false;
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(Event::Apply(record) | Event::InitApply(record)) => {
-                    is_there = true;
-                    self.take(&record.metadata);
-                }
-                Ok(Event::Init) => is_there = false,
-                Ok(Event::InitDone) if is_there => {}
-                Ok(Event::InitDone | Event::Delete(_)) => self.look(),
-                // It is tried again, and brings everything then.
-                Err(_) => {}
+        let tell = |told: Told<PartialObjectMeta<ConfigMap>>| match told {
+            Told::Begins => is_there = false,
+            Told::Is(record) => {
+                is_there = true;
+                self.take(&record.metadata);
             }
-        }
+            Told::All if is_there => {}
+            Told::All | Told::Gone(_) => self.look(),
+            // It brings everything again.
+            Told::Broken(_) => {}
+        };
+        follow(records, WatchParams::default().fields(&only), access.lists, tell).await;
     }
 
     fn take(&self, record: &ObjectMeta) {

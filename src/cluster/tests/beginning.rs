@@ -1,13 +1,17 @@
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use serde_json::json;
 
 use super::ground::{Ground, elsewhere, gone, new, now, plan};
 use super::server::Server;
-use crate::cluster::begin::{Came, Refused, begin, go_on};
+use crate::clock::SystemClock;
+use crate::cluster::begin::{Came, New, Refused, begin, go_on};
 use crate::cluster::ledger::NEEDED_BYTES_MAX;
 use crate::cluster::owner::Owner;
-use crate::cluster::read::{ask, list, read};
-use crate::history::AskedFor;
+use crate::cluster::read::{Reading, ask, list, read};
+use crate::history::{AskedFor, History as _, Record, Urgency};
+use crate::rollout::{State, outcome};
 
 #[tokio::test]
 async fn of_gates_that_begin_at_the_same_moment_one_wins() {
@@ -30,6 +34,34 @@ async fn of_gates_that_begin_at_the_same_moment_one_wins() {
         assert_eq!(begun.len(), 1, "{begun:?}");
         assert_eq!(ground.read().await.folded.id, begun[0]);
         ground.delete().await;
+    }
+}
+
+/// What was read when a promotion was admitted is not read again, and begins nothing once it is old.
+#[tokio::test]
+async fn who_begins_on_a_record_that_has_changed_since_finds_out() {
+    for is_there in [false, true] {
+        let server = Server::start().await;
+        let ground = Ground::on(&server).await;
+        let (access, target) = (&ground.access, ground.target.as_str());
+        if is_there {
+            let earlier = begin(access, target, &new("p0"), &gone(), false).await.unwrap();
+            let mut diary = earlier.diary(SystemClock::start());
+            let outcome = Box::new(outcome(&plan(), &State::new(now()), now()));
+            let finished = Record::Finished { outcome };
+            diary.record(now(), finished, Urgency::WayBack).await.unwrap();
+            diary.close(Duration::from_secs(5)).await.unwrap();
+        }
+        let record = Some(Reading::now(access, target).await.unwrap());
+        let [first, second] = ["p1", "p2"].map(|id| New { record: record.clone(), ..new(id) });
+        let read = server.reads("get");
+        let held = begin(access, target, &first, &elsewhere(now()), false).await.unwrap();
+        assert_eq!((held.came, held.ledger.folded.id.as_str()), (Came::Begun, "p1"));
+        assert_eq!(server.reads("get"), read);
+        let me = Owner::this("me", now()).unwrap();
+        let refused = begin(access, target, &second, &me, false).await.err();
+        assert!(matches!(refused, Some(Refused::Busy(running)) if running.id == "p1"));
+        assert_eq!(ground.read().await.folded.id, "p1");
     }
 }
 

@@ -35,10 +35,17 @@ impl Ground {
         let config = kube::Config::new(server.url.parse().unwrap());
         let client = kube::Client::try_from(config).unwrap();
         Self {
-            access: Access { client, namespace: "shop".into() },
+            access: Access { client, namespace: "shop".into(), lists: Default::default() },
             target: "checkout".into(),
             _server: Some(server.clone()),
         }
+    }
+
+    /// As gate itself goes there: a refusal is told as it came.
+    pub(super) fn to(server: &Server) -> Self {
+        let config = kube::Config::new(server.url.parse().unwrap());
+        let access = Access::to(config, "shop".into()).unwrap();
+        Self { access, target: "checkout".into(), _server: Some(server.clone()) }
     }
 
     /// Returns both grounds, or one where no cluster is named.
@@ -114,7 +121,7 @@ pub(super) fn templates() -> Templates {
 }
 
 pub(super) fn new(id: &str) -> New {
-    New { id: id.into(), by: "ada".into(), plan: plan(), templates: templates() }
+    New { id: id.into(), by: "ada".into(), plan: plan(), templates: templates(), record: None }
 }
 
 /// Returns an owner of this machine that has ended: its process is one of before.

@@ -35,8 +35,8 @@ fn judged_by(kind: JudgeKind) -> Plan {
 }
 
 /// Returns the records of a whole promotion.
-async fn recorded(plan: &Plan) -> Memory {
-    let world = Simulated::new(script(plan));
+pub(super) async fn recorded(plan: &Plan, script: Script) -> Memory {
+    let world = Simulated::new(script);
     let mut promotion = Promotion::new("p1".into(), plan.clone(), EPOCH).unwrap();
     let started =
         Record::Started { id: "p1".into(), by: "ada".into(), plan: Box::new(plan.clone()) };
@@ -50,7 +50,8 @@ async fn recorded(plan: &Plan) -> Memory {
 #[tokio::test]
 async fn a_record_is_the_fold_of_what_was_recorded_after_every_write() {
     for kind in [JudgeKind::Evidence, JudgeKind::Threshold] {
-        let history = recorded(&judged_by(kind)).await;
+        let plan = judged_by(kind);
+        let history = recorded(&plan, script(&plan)).await;
         let folded = |count| {
             let first = history.records.iter().take(count);
             fold(first.map(|(at, record)| (*at, record))).unwrap()

@@ -128,6 +128,14 @@ async fn what_waits_goes_with_the_heartbeat() {
     assert_eq!(ledger.events.len(), 1);
     let written = server.patches()[0].to_string();
     assert!(written.contains("/data/events"), "{written}");
+    for beats in 2..5 {
+        let before = ground.read().await.heartbeat;
+        tokio::time::pause();
+        tokio::time::advance(HEARTBEAT).await;
+        tokio::time::resume();
+        ground.until("the next one", |ledger| ledger.heartbeat > before).await;
+        assert_eq!(server.patches().len(), beats, "one write each");
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,10 @@ mod asking;
 
 mod beginning;
 
+mod desk;
+
 mod keeping;
 
 mod faults;
+
+mod following;

@@ -47,8 +47,23 @@ struct State {
     delay: Duration,
     /// Codes that the next patches are answered with; they are not done.
     refusals: VecDeque<u16>,
+    /// Of watches that are to bring what is there.
+    streams: Streams,
+    /// Reads that were asked for: `get`, `list`, `watch`, or `stream` for one that is to bring what is there.
+    reads: Vec<&'static str>,
     /// The next write is done, and its answer never comes: the client is told to try again.
     loses_answer: bool,
+}
+
+/// What becomes of a watch that is to bring what is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Streams {
+    #[default]
+    Told,
+    /// As an API server that has it switched off says it.
+    Refused(u16),
+    /// Without the bookmark at its end.
+    Endless,
 }
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -86,6 +101,14 @@ impl Server {
 
     pub(super) fn lose_answer(&self) {
         self.state.lock().unwrap().loses_answer = true;
+    }
+
+    pub(super) fn streams(&self, streams: Streams) {
+        self.state.lock().unwrap().streams = streams;
+    }
+
+    pub(super) fn reads(&self, what: &str) -> usize {
+        self.state.lock().unwrap().reads.iter().filter(|read| **read == what).count()
     }
 
     pub(super) fn patches(&self) -> Vec<Value> {
@@ -138,9 +161,31 @@ async fn answer(
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let only =
         query.split('&').find_map(|part| part.strip_prefix("fieldSelector=metadata.name%3D"));
+    if !is_write {
+        state.lock().unwrap().reads.push(match &name {
+            Some(_) => "get",
+            None if query.contains("sendInitialEvents=true") => "stream",
+            None if query.contains("watch=true") => "watch",
+            None => "list",
+        });
+    }
     let done = match (method, name) {
         (Method::GET, None) if query.contains("watch=true") => {
-            return follow(state, changes.subscribe(), only.unwrap_or_default().to_owned(), &query);
+            let streams =
+                query.contains("sendInitialEvents=true").then_some(state.lock().unwrap().streams);
+            match streams {
+                Some(Streams::Refused(code)) => Err(code),
+                Some(Streams::Told | Streams::Endless) | None => {
+                    let only = only.unwrap_or_default().to_owned();
+                    return follow(
+                        state,
+                        changes.subscribe(),
+                        only,
+                        &query,
+                        streams == Some(Streams::Told),
+                    );
+                }
+            }
         }
         (Method::GET, None) => list(&state.lock().unwrap(), only),
         (Method::GET, Some(name)) => {
@@ -202,12 +247,19 @@ fn follow(
     mut changes: watch::Receiver<u64>,
     name: String,
     query: &str,
+    marks_all: bool,
 ) -> Response<Body> {
     let from = query.split('&').find_map(|part| part.strip_prefix("resourceVersion="));
     let mut told: u64 = from.and_then(|version| version.parse().ok()).unwrap_or(0);
     let (mut sender, body) = Channel::<Bytes, Infallible>::new(16);
     tokio::spawn(async move {
         let mut before: Option<Value> = None;
+        let mut mark = marks_all.then(|| {
+            let version = state.lock().unwrap().version.to_string();
+            let all = json!({ "resourceVersion": version, "annotations": { "k8s.io/initial-events-end": "true" } });
+            let object = json!({ "kind": "ConfigMap", "apiVersion": "v1", "metadata": all });
+            json!({ "type": "BOOKMARK", "object": object })
+        });
         loop {
             let now = state.lock().unwrap().objects.get(&name).cloned();
             let version = |object: &Value| -> u64 {
@@ -222,10 +274,10 @@ fn follow(
                 Some(_) => None,
             };
             before = now;
-            if let Some(event) = event
-                && sender.send_data(Bytes::from(format!("{event}\n"))).await.is_err()
-            {
-                return;
+            for event in event.into_iter().chain(mark.take()) {
+                if sender.send_data(Bytes::from(format!("{event}\n"))).await.is_err() {
+                    return;
+                }
             }
             if changes.changed().await.is_err() {
                 return;

@@ -9,6 +9,7 @@ use kube::api::{Api, DynamicObject};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+use super::following::Lists;
 use super::write::Kind;
 use crate::platform::PlatformError;
 
@@ -34,6 +35,8 @@ pub struct Where {
 pub struct Access {
     pub client: Client,
     pub namespace: String,
+    /// How its watches begin.
+    pub lists: Lists,
 }
 
 impl std::fmt::Debug for Access {
@@ -65,7 +68,7 @@ impl Access {
         config.headers.push((USER_AGENT, AGENT));
         let client = Client::try_from(config)
             .map_err(|error| PlatformError { what: format!("no way into the cluster: {error}") })?;
-        Ok(Self { client, namespace })
+        Ok(Self { client, namespace, lists: Lists::default() })
     }
 
     /// Returns the objects of a kind in the namespace, as they are.

@@ -16,6 +16,7 @@
 //! | [`template`] | what a revision is |
 //! | [`snapshot`] | what is known at one moment |
 //! | [`watching`] | how that is kept up to date |
+//! | [`following`] | one watch |
 //! | [`write`](mod@write) | what is written, and under which conditions |
 //! | [`router`] | what splits the traffic |
 //! | [`candidate`] | the second Deployment |
@@ -41,6 +42,8 @@ pub mod template;
 pub mod snapshot;
 
 pub mod watching;
+
+pub mod following;
 
 pub mod write;
 

@@ -65,23 +65,37 @@ struct Memory {
 /// Returns the watches that a promotion needs. `selector` are the target's `matchLabels`.
 #[must_use]
 pub fn watches(settings: &Settings, selector: &str) -> Vec<Watch> {
-    let all = |slot| Watch { slot, name: None, labels: None };
     let named = |slot, name: &str| Watch { slot, name: Some(name.to_owned()), labels: None };
-    let labelled = |slot, labels: String| Watch { slot, name: None, labels: Some(labels) };
-    let mut watches = vec![
+    let mut watches = surveyed(selector, matches!(settings.router, Router::GatewayApi(_)));
+    let revision = format!("{}={}", names::REVISION, settings.revision);
+    watches.extend([
         named(Slot::Target, &settings.name),
         named(Slot::Candidate, &names::candidate(&settings.name)),
-        labelled(Slot::ReplicaSets, selector.to_owned()),
-        labelled(Slot::Pods, selector.to_owned()),
-        labelled(Slot::CandidatePods, format!("{}={}", names::REVISION, settings.revision)),
-        all(Slot::Services),
+        labelled(Slot::CandidatePods, &revision),
         all(Slot::Slices),
+    ]);
+    watches
+}
+
+/// Returns those of the watches that tell before a promotion whether it may begin.
+#[must_use]
+pub fn surveyed(selector: &str, routes: bool) -> Vec<Watch> {
+    let mut watches = vec![
+        labelled(Slot::ReplicaSets, selector),
+        labelled(Slot::Pods, selector),
+        all(Slot::Services),
         all(Slot::Autoscalers),
     ];
-    if matches!(settings.router, Router::GatewayApi(_)) {
-        watches.push(all(Slot::Routes));
-    }
+    watches.extend(routes.then(|| all(Slot::Routes)));
     watches
+}
+
+const fn all(slot: Slot) -> Watch {
+    Watch { slot, name: None, labels: None }
+}
+
+fn labelled(slot: Slot, labels: &str) -> Watch {
+    Watch { slot, name: None, labels: Some(labels.to_owned()) }
 }
 
 impl Kubernetes {

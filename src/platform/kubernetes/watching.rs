@@ -1,16 +1,15 @@
 //! The watches that keep a [`Snapshot`] up to date: what happens in the cluster is told, never asked for.
 //!
-//! Each watch is a task that lists once, then follows. One object that can't be read is left out and
+//! Each watch is a task (see [`following`](super::following)). One object that can't be read is left out and
 //! stops nothing. While a watch is broken for longer than [`STALE_AFTER`] the snapshot is not
 //! trusted: [`Watched::snapshot`] says so instead of showing an old world.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use kube::api::{DynamicObject, ObjectMeta};
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::api::{DynamicObject, ObjectMeta, WatchParams};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -18,15 +17,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::access::Access;
+use super::following::{self, Told};
 use super::snapshot::Snapshot;
 use super::write::Kind;
 use crate::platform::PlatformError;
 
 /// A watch that is broken for so long has lost the world.
 pub const STALE_AFTER: Duration = Duration::from_secs(5);
-/// Before a broken watch begins anew, the first time, and at most: the way back waits for it.
-const AGAIN_AFTER: Duration = Duration::from_millis(100);
-const AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
 
 /// Which objects a watch is for, and where they go in the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,14 +54,26 @@ pub struct Watch {
 pub struct Watched {
     inner: Arc<Mutex<Inner>>,
     changes: watch::Sender<u64>,
-    _tasks: Arc<JoinSet<()>>,
+    tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    snapshot: Snapshot,
-    /// Per watch: `Some` since when it is broken, with why; `None` while it works.
-    broken: BTreeMap<Slot, Option<(Instant, String)>>,
+    /// Changed in place unless somebody still reads it.
+    snapshot: Arc<Snapshot>,
+    standing: BTreeMap<Slot, Standing>,
+}
+
+/// How a watch is.
+#[derive(Debug)]
+enum Standing {
+    /// It has not brought all that is there yet; why, where it has failed.
+    NotYet(Option<String>),
+    Works,
+    Broken {
+        since: Instant,
+        why: String,
+    },
 }
 
 impl Slot {
@@ -85,46 +94,53 @@ impl Watched {
     /// Begins to watch. What is there is known once [`Watched::settled`] returns.
     #[must_use]
     pub fn start(access: &Access, watches: Vec<Watch>) -> Self {
-        let inner = Arc::new(Mutex::new(Inner::default()));
         let changes = watch::Sender::new(0);
-        let mut tasks = JoinSet::new();
+        let watched = Self { inner: Arc::default(), changes, tasks: Arc::default() };
+        watched.also(access, watches);
+        watched
+    }
+
+    /// Begins to watch what is not watched yet.
+    pub fn also(&self, access: &Access, watches: Vec<Watch>) {
         for watch in watches {
-            let not_yet = (Instant::now(), "not read yet".to_owned());
-            lock(&inner).broken.insert(watch.slot, Some(not_yet));
-            tasks.spawn(follow(access.clone(), watch, Arc::clone(&inner), changes.clone()));
+            if let Entry::Vacant(place) = lock(&self.inner).standing.entry(watch.slot) {
+                place.insert(Standing::NotYet(None));
+                let (inner, changes) = (Arc::clone(&self.inner), self.changes.clone());
+                lock(&self.tasks).spawn(follow(access.clone(), watch, inner, changes));
+            }
         }
-        Self { inner, changes, _tasks: Arc::new(tasks) }
     }
 
     /// Returns what is known.
     ///
     /// # Errors
-    /// A watch is broken for longer than [`STALE_AFTER`], or has not brought its first list yet.
-    pub fn snapshot(&self) -> Result<Snapshot, PlatformError> {
+    /// A watch is broken for longer than [`STALE_AFTER`], or has not brought what is there yet.
+    pub fn snapshot(&self) -> Result<Arc<Snapshot>, PlatformError> {
         let inner = lock(&self.inner);
-        for (slot, broken) in &inner.broken {
-            if let Some((since, why)) = broken
-                && (since.elapsed() >= STALE_AFTER || why == "not read yet")
-            {
-                let kind = slot.kind();
-                let what = format!("the API server does not tell about {kind} objects: {why}");
-                return Err(PlatformError { what });
-            }
+        for (slot, standing) in &inner.standing {
+            let why = match standing {
+                Standing::NotYet(why) => why.as_deref().unwrap_or("not read yet"),
+                Standing::Broken { since, why } if since.elapsed() >= STALE_AFTER => why.as_str(),
+                Standing::Works | Standing::Broken { .. } => continue,
+            };
+            let kind = slot.kind();
+            let what = format!("the API server does not tell about {kind} objects: {why}");
+            return Err(PlatformError { what });
         }
-        Ok(inner.snapshot.clone())
+        Ok(Arc::clone(&inner.snapshot))
     }
 
     /// Returns what was known last, however old it is: for a write that is right in any world.
     #[must_use]
-    pub fn last_known(&self) -> Snapshot {
-        lock(&self.inner).snapshot.clone()
+    pub fn last_known(&self) -> Arc<Snapshot> {
+        Arc::clone(&lock(&self.inner).snapshot)
     }
 
-    /// Waits until every watch has brought its first list.
+    /// Waits until every watch has brought what is there.
     ///
     /// # Errors
     /// One has not within `limit`; why.
-    pub async fn settled(&self, limit: Duration) -> Result<Snapshot, PlatformError> {
+    pub async fn settled(&self, limit: Duration) -> Result<Arc<Snapshot>, PlatformError> {
         let mut changes = self.changes.subscribe();
         let deadline = Instant::now() + limit;
         loop {
@@ -136,6 +152,19 @@ impl Watched {
                 }
             }
         }
+    }
+
+    /// Waits until every watch has brought what is there; `None`: one has failed, or they have not within `limit`.
+    pub async fn brought(&self, limit: Duration) -> Option<Arc<Snapshot>> {
+        let mut changes = self.changes.subscribe();
+        let deadline = Instant::now() + limit;
+        while !lock(&self.inner).has_failed() {
+            if let Ok(snapshot) = self.snapshot() {
+                return Some(snapshot);
+            }
+            tokio::time::timeout_at(deadline, changes.changed()).await.ok()?.ok()?;
+        }
+        None
     }
 
     /// Returns once something has changed since the call.
@@ -155,13 +184,13 @@ impl Watched {
 
     /// Takes in what the API server has made: its watch may tell it a little later.
     pub fn learn(&self, slot: Slot, object: DynamicObject) {
-        lock(&self.inner).snapshot.put(slot, object);
+        Arc::make_mut(&mut lock(&self.inner).snapshot).put(slot, object);
         self.changes.send_modify(|count| *count += 1);
     }
 }
 
-fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
-    inner.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn follow(
@@ -170,80 +199,57 @@ async fn follow(
     inner: Arc<Mutex<Inner>>,
     changes: watch::Sender<u64>,
 ) {
-    let config = watcher::Config {
+    let only = WatchParams {
         field_selector: watch.name.map(|name| format!("metadata.name={name}")),
         label_selector: watch.labels,
-        ..watcher::Config::default()
+        ..WatchParams::default()
     };
-    let slot = watch.slot;
-    let mut again_after = AGAIN_AFTER;
-    loop {
-        // Anew after each failure: a watch that only goes on says nothing until something changes, and
-        // nobody could tell it from a broken one.
-        let events = watcher(access.objects(slot.kind()), config.clone());
-        tokio::pin!(events);
-        let mut listed = BTreeSet::new();
-        let mut failed = None;
-        while let (None, Some(event)) = (&failed, events.next().await) {
-            match event {
-                Ok(event) => {
-                    let mut inner = lock(&inner);
-                    if inner.take(slot, event, &mut listed) {
-                        inner.broken.insert(slot, None);
-                        again_after = AGAIN_AFTER;
-                    }
-                }
-                Err(error) => failed = Some(error.to_string()),
-            }
-            if let Some(why) = &failed {
-                lock(&inner).note_broken(slot, why);
-            }
-            changes.send_modify(|count| *count += 1);
-        }
-        tokio::time::sleep(again_after).await;
-        again_after = (again_after * 2).min(AGAIN_AFTER_MAX);
-    }
+    let objects = access.objects(watch.slot.kind());
+    let mut listed = BTreeSet::new();
+    let tell = move |told| {
+        lock(&inner).take(watch.slot, told, &mut listed);
+        changes.send_modify(|count| *count += 1);
+    };
+    following::follow(objects, only, access.lists, tell).await;
 }
 
 impl Inner {
-    /// Since its first failure.
-    fn note_broken(&mut self, slot: Slot, why: &str) {
-        let since = match self.broken.get(&slot) {
-            Some(Some((since, _))) => *since,
-            Some(None) | None => Instant::now(),
+    fn has_failed(&self) -> bool {
+        let failed = |standing: &Standing| match standing {
+            Standing::NotYet(why) => why.is_some(),
+            Standing::Broken { .. } => true,
+            Standing::Works => false,
         };
-        self.broken.insert(slot, Some((since, why.to_owned())));
+        self.standing.values().any(failed)
     }
 
-    /// Takes an event in; returns whether the watch has all that is there now.
-    fn take(
-        &mut self,
-        slot: Slot,
-        event: Event<DynamicObject>,
-        listed: &mut BTreeSet<String>,
-    ) -> bool {
-        match event {
-            Event::Init => {
-                listed.clear();
-                false
-            }
-            Event::InitApply(object) => {
+    /// Since its first failure.
+    fn note_broken(&mut self, slot: Slot, why: String) {
+        let standing = match self.standing.get(&slot) {
+            Some(Standing::NotYet(_)) | None => Standing::NotYet(Some(why)),
+            Some(Standing::Works) => Standing::Broken { since: Instant::now(), why },
+            Some(Standing::Broken { since, .. }) => Standing::Broken { since: *since, why },
+        };
+        self.standing.insert(slot, standing);
+    }
+
+    /// Takes in what a watch tells; `listed`: which objects are there since it began.
+    fn take(&mut self, slot: Slot, told: Told<DynamicObject>, listed: &mut BTreeSet<String>) {
+        match told {
+            Told::Begins => listed.clear(),
+            Told::Is(object) => {
                 listed.insert(object.name_any());
-                self.snapshot.put(slot, object);
-                false
+                Arc::make_mut(&mut self.snapshot).put(slot, object);
             }
-            Event::InitDone => {
-                self.snapshot.keep(slot, listed);
-                true
+            Told::Gone(object) => {
+                listed.remove(&object.name_any());
+                Arc::make_mut(&mut self.snapshot).remove(slot, &object.name_any());
             }
-            Event::Apply(object) => {
-                self.snapshot.put(slot, object);
-                true
+            Told::All => {
+                Arc::make_mut(&mut self.snapshot).keep(slot, listed);
+                self.standing.insert(slot, Standing::Works);
             }
-            Event::Delete(object) => {
-                self.snapshot.remove(slot, &object.name_any());
-                true
-            }
+            Told::Broken(why) => self.note_broken(slot, why),
         }
     }
 }
@@ -349,10 +355,13 @@ fn is_older(object: &ObjectMeta, known: &ObjectMeta) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
     use kube::api::DynamicObject;
     use serde_json::json;
 
-    use super::{Access, Kind, Slot, Snapshot, Watched};
+    use super::{Access, Inner, Kind, Slot, Snapshot, Told, Watch, Watched};
 
     fn object(kind: Kind, version: &str, image: &str) -> DynamicObject {
         let mut object = DynamicObject::new("web", &kind.resource());
@@ -387,6 +396,31 @@ mod tests {
         watched.learn_changed(Slot::CandidatePods, object(Kind::Pod, "2", "web:2"));
         let version = watched.last_known().candidates["web"].metadata.resource_version.clone();
         assert_eq!(version.as_deref(), Some("2"));
+    }
+
+    #[tokio::test]
+    async fn a_world_that_was_never_told_is_not_known() {
+        let config = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+        let access = Access::to(config, "shop".into()).unwrap();
+        let watch = Watch { slot: Slot::Pods, name: None, labels: None };
+        let watched = Watched::start(&access, vec![watch]);
+        // Nobody listens there: the first attempt fails at once.
+        watched.changed().await;
+        let why = watched.snapshot().unwrap_err().what;
+        assert!(why.contains("Pod objects") && !why.contains("not read yet"), "{why}");
+    }
+
+    #[test]
+    fn what_is_gone_before_all_was_told_is_gone() {
+        let (mut inner, mut listed) = (Inner::default(), BTreeSet::new());
+        inner.take(Slot::Pods, Told::Is(object(Kind::Pod, "1", "web:1")), &mut listed);
+        inner.take(Slot::Pods, Told::Begins, &mut listed);
+        inner.take(Slot::Pods, Told::Is(object(Kind::Pod, "2", "web:1")), &mut listed);
+        let before = Arc::clone(&inner.snapshot);
+        inner.take(Slot::Pods, Told::Gone(object(Kind::Pod, "3", "web:1")), &mut listed);
+        inner.take(Slot::Pods, Told::All, &mut listed);
+        assert!(inner.snapshot.pods.is_empty());
+        assert_eq!(before.pods.len(), 1, "who reads an older world keeps it");
     }
 
     #[test]
