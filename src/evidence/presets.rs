@@ -141,6 +141,18 @@ pub const PRESETS: &[Preset] = &[
         instance: "server",
         kept_by: KeptBy::Proxy,
     },
+    // Recorded: Traefik 3.7.13, with addServicesLabels (on where nothing else is said). The code of a gRPC request is
+    // gRPC's own, so it would never fail; WebSockets and event streams are counted when they end, and those that
+    // fail end first.
+    Preset {
+        name: "traefik",
+        requests: "traefik_service_requests_total",
+        status: &["code"],
+        only: r#"protocol="http""#,
+        histogram: seconds("traefik_service_request_duration_seconds_bucket"),
+        instance: "service",
+        kept_by: KeptBy::Proxy,
+    },
 ];
 
 impl Preset {
