@@ -25,12 +25,12 @@ pub(crate) fn arms(baseline: &[(&str, &str)], candidate: &[(&str, &str)]) -> Arm
     Arms::Instances(PerArm { baseline: map(baseline), candidate: map(candidate) })
 }
 
-fn reader(source: Source, bounds_ms: &[f64]) -> Reader {
+pub(crate) fn reader(source: Source, bounds_ms: &[f64]) -> Reader {
     let settings = Settings::new(bounds_ms.to_vec(), SECOND, SECOND);
     Reader::new(source, Settings { patience: PATIENT, ..settings })
 }
 
-fn row(values: &[f64]) -> Counters {
+pub(crate) fn row(values: &[f64]) -> Counters {
     Counters(values.to_vec())
 }
 
