@@ -156,7 +156,7 @@ pub const PRESETS: &[Preset] = &[
         kept_by: KeptBy::Proxy,
         backends: None,
     },
-    // Recorded: Traefik 3.7.13, with addServicesLabels (on where nothing else is said). The code of a gRPC request is
+    // Recorded: Traefik 3.7.13 as a Gateway, with addServicesLabels (on where nothing else is said). The code of a gRPC request is
     // gRPC's own, so it would never fail; WebSockets and event streams are counted when they end, and those that
     // fail end first.
     Preset {

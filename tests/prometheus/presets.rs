@@ -86,7 +86,7 @@ const RECORDED: &[Recorded] = &[
     Recorded {
         preset: "traefik",
         text: include_str!("expositions/traefik-3.7.13.txt"),
-        instance: "stable@file",
+        instance: "httproute-shop-web-gw-gateway-edge-ep-web-0-676c9d7dc6fe07c95881-svc-shop-web-0@kubernetesgateway",
         requests: 61.0,
         errors: 3.0,
         slower: &[(100.0, 1.0), (300.0, 1.0), (1200.0, 0.0), (5000.0, 0.0)],
