@@ -72,7 +72,7 @@ impl Cluster {
         }
         let (seen, plan) = (&asked.seen, &mut asked.plan);
         let traffic = match measure(&access, seen, plan).await {
-            Ok(()) => traffic(seen, plan).await,
+            Ok(()) => traffic(&access, seen, plan).await,
             Err(stopped) => {
                 findings.push(unmeasured(stopped)?);
                 None

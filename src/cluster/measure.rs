@@ -4,9 +4,8 @@ use super::requests::Stopped;
 use crate::evidence::prometheus::{Counted, Fitness, Source, Traffic};
 use crate::plan::Plan;
 use crate::platform::kubernetes::Access;
-use crate::platform::kubernetes::evidence::{
-    Counting, KubeEvidence, POD_LABEL, arms, interval, own_bounds_ms,
-};
+use crate::platform::kubernetes::evidence::routed::{Apart, NoBackends};
+use crate::platform::kubernetes::evidence::{Counting, KubeEvidence, interval, own_bounds_ms};
 use crate::platform::kubernetes::snapshot::Snapshot;
 use crate::platform::kubernetes::watching::Watched;
 use crate::policy::Condition;
@@ -24,22 +23,24 @@ pub(super) async fn measure(
     plan: &mut Plan,
 ) -> Result<(), Stopped> {
     match Counting::of(&plan.judge.source) {
-        Counting::Server => ask_server(seen, plan).await,
+        Counting::Server => ask_server(access, seen, plan).await,
         Counting::OwnMetrics => ask_pods(access, seen, plan).await,
     }
 }
 
-async fn ask_server(seen: &Snapshot, plan: &mut Plan) -> Result<(), Stopped> {
+async fn ask_server(access: &Access, seen: &Snapshot, plan: &mut Plan) -> Result<(), Stopped> {
     let url = plan.judge.source.clone();
     let unfit = |why: String| {
         let message = format!("the metrics server {url} can't be judged with: {why}");
         Stopped::refused(message, None)
     };
-    let source = Source::for_plan(&plan.judge, Some(POD_LABEL));
+    let apart = Apart::of(plan, &access.namespace)
+        .map_err(|why| Stopped::usage(why.to_string(), Some(NoBackends::HINT.into())))?;
+    let source = Source::for_plan(&plan.judge, Some(apart.label()));
     let source = source.map_err(|why| Stopped::usage(why.to_string(), None))?;
     let Some(source) = source else { return Ok(()) };
     let fitness: Fitness = source
-        .fitness(&arms(seen), &plan.conditions)
+        .fitness(&apart.arms(seen), &plan.conditions)
         .await
         .map_err(|why| unfit(why.to_string()))?;
     fitness.complete(&mut plan.judge);
@@ -47,9 +48,10 @@ async fn ask_server(seen: &Snapshot, plan: &mut Plan) -> Result<(), Stopped> {
 }
 
 /// Returns stable's traffic as the plan's metrics server counts it; `None`: it has none, or does not know.
-pub(super) async fn traffic(seen: &Snapshot, plan: &Plan) -> Option<Traffic> {
-    let source = Source::for_plan(&plan.judge, Some(POD_LABEL)).ok().flatten()?;
-    source.traffic(&arms(seen)).await.ok()
+pub(super) async fn traffic(access: &Access, seen: &Snapshot, plan: &Plan) -> Option<Traffic> {
+    let apart = Apart::of(plan, &access.namespace).ok()?;
+    let source = Source::for_plan(&plan.judge, Some(apart.label())).ok().flatten()?;
+    source.traffic(&apart.arms(seen)).await.ok()
 }
 
 /// The pods are asked in turn, so that many are asked less often.
@@ -106,7 +108,9 @@ pub(super) fn evidence(
     KubeEvidence,
     impl FnMut(&crate::rollout::World) -> crate::evidence::prometheus::Arms + Send,
 > {
-    let source = Source::for_plan(&plan.judge, Some(POD_LABEL));
+    // A plan whose preset can't tell them apart was refused: its pods have no such series either.
+    let apart = Apart::of(plan, &access.namespace).unwrap_or(Apart::Pods);
+    let source = Source::for_plan(&plan.judge, Some(apart.label()));
     let pods = KubeEvidence::start(access, watched.clone(), plan);
-    Counted::new(source, &plan.judge, pods, move |_: &_| arms(&watched.last_known()))
+    Counted::new(source, &plan.judge, pods, move |_: &_| apart.arms(&watched.last_known()))
 }

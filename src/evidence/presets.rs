@@ -20,6 +20,8 @@ pub struct Preset {
     /// The label whose values are the instances, unless the platform knows better.
     pub instance: &'static str,
     pub kept_by: KeptBy,
+    /// How that label names what is behind a Gateway's routes; absent: it does not, or not as one can know before.
+    pub backends: Option<BackendNames>,
 }
 
 /// Who counts.
@@ -29,6 +31,12 @@ pub enum KeptBy {
     Instance,
     /// A proxy before it: counters of a route outlive releases, and each proxy has its own.
     Proxy,
+}
+
+/// The data plane of a Gateway whose names for backends tell Service and route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendNames {
+    Traefik,
 }
 
 /// A histogram of response times: a classic one, or if there is none of that name, a native one.
@@ -73,6 +81,7 @@ pub const PRESETS: &[Preset] = &[
         histogram: seconds("http_request_duration_seconds_bucket"),
         instance: TARGET,
         kept_by: KeptBy::Instance,
+        backends: None,
     },
     // Stable semantic conventions of HTTP servers; recorded: Python, FastAPI instrumentation 0.66b2 with
     // OTEL_SEMCONV_STABILITY_OPT_IN=http and the Prometheus exporter.
@@ -84,6 +93,7 @@ pub const PRESETS: &[Preset] = &[
         histogram: seconds("http_server_request_duration_seconds_bucket"),
         instance: TARGET,
         kept_by: KeptBy::Instance,
+        backends: None,
     },
     // Recorded: prometheus-fastapi-instrumentator 8.1.0. The status is a class; of its two histograms this one
     // has buckets enough for a quantile.
@@ -95,6 +105,7 @@ pub const PRESETS: &[Preset] = &[
         histogram: seconds("http_request_duration_highr_seconds_bucket"),
         instance: TARGET,
         kept_by: KeptBy::Instance,
+        backends: None,
     },
     // Recorded: express-prom-bundle 8.0.0 with prom-client 15.1.3. There is only a histogram.
     Preset {
@@ -105,6 +116,7 @@ pub const PRESETS: &[Preset] = &[
         histogram: seconds("http_request_duration_seconds_bucket"),
         instance: TARGET,
         kept_by: KeptBy::Instance,
+        backends: None,
     },
     // Micrometer as Spring Boot sets it up; recorded: Spring Boot 3.5.7 (Micrometer 1.15.5) with
     // management.metrics.distribution.percentiles-histogram.http.server.requests=true, without which
@@ -117,6 +129,7 @@ pub const PRESETS: &[Preset] = &[
         histogram: seconds("http_server_requests_seconds_bucket"),
         instance: TARGET,
         kept_by: KeptBy::Instance,
+        backends: None,
     },
     // Recorded: Envoy 1.40.0, clusters of its static configuration. Milliseconds.
     Preset {
@@ -130,6 +143,7 @@ pub const PRESETS: &[Preset] = &[
         }),
         instance: "envoy_cluster_name",
         kept_by: KeptBy::Proxy,
+        backends: None,
     },
     // Recorded: HAProxy 2.6.12, its own exporter. The status is a class; response times are averages only.
     Preset {
@@ -140,6 +154,20 @@ pub const PRESETS: &[Preset] = &[
         histogram: None,
         instance: "server",
         kept_by: KeptBy::Proxy,
+        backends: None,
+    },
+    // Recorded: Traefik 3.7.13 as a Gateway, with addServicesLabels (on where nothing else is said). The code of a gRPC request is
+    // gRPC's own, so it would never fail; WebSockets and event streams are counted when they end, and those that
+    // fail end first.
+    Preset {
+        name: "traefik",
+        requests: "traefik_service_requests_total",
+        status: &["code"],
+        only: r#"protocol="http""#,
+        histogram: seconds("traefik_service_request_duration_seconds_bucket"),
+        instance: "service",
+        kept_by: KeptBy::Proxy,
+        backends: Some(BackendNames::Traefik),
     },
 ];
 

@@ -20,6 +20,8 @@ mod reading;
 
 mod presets;
 
+mod routed;
+
 mod past;
 
 mod backtest;

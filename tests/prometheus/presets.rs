@@ -1,7 +1,7 @@
 //! Every preset reads the exposition that was recorded from the real component.
 //!
 //! All were asked the same: `/` some 60 times, `/status/503` and `/status/404` three times each,
-//! and `/delay/1` once.
+//! and `/delay/1` once. Traefik besides: a WebSocket, an event stream and a gRPC request.
 
 use std::time::Duration;
 
@@ -82,6 +82,14 @@ const RECORDED: &[Recorded] = &[
         requests: 63.0,
         errors: 3.0,
         slower: &[],
+    },
+    Recorded {
+        preset: "traefik",
+        text: include_str!("expositions/traefik-3.7.13.txt"),
+        instance: "httproute-shop-web-gw-gateway-edge-ep-web-0-676c9d7dc6fe07c95881-svc-shop-web-0@kubernetesgateway",
+        requests: 61.0,
+        errors: 3.0,
+        slower: &[(100.0, 1.0), (300.0, 1.0), (1200.0, 0.0), (5000.0, 0.0)],
     },
 ];
 

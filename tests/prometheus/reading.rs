@@ -25,12 +25,12 @@ pub(crate) fn arms(baseline: &[(&str, &str)], candidate: &[(&str, &str)]) -> Arm
     Arms::Instances(PerArm { baseline: map(baseline), candidate: map(candidate) })
 }
 
-fn reader(source: Source, bounds_ms: &[f64]) -> Reader {
+pub(crate) fn reader(source: Source, bounds_ms: &[f64]) -> Reader {
     let settings = Settings::new(bounds_ms.to_vec(), SECOND, SECOND);
     Reader::new(source, Settings { patience: PATIENT, ..settings })
 }
 
-fn row(values: &[f64]) -> Counters {
+pub(crate) fn row(values: &[f64]) -> Counters {
     Counters(values.to_vec())
 }
 
@@ -206,7 +206,7 @@ impl Evidence for Bare {
             share: Share::ZERO,
             baseline: BTreeMap::new(),
             candidate: BTreeMap::new(),
-            expected: PerArm { baseline: 1, candidate: 1 },
+            expected: PerArm { baseline: 3, candidate: 0 },
             probes: PerArm {
                 baseline: ProbeCount { failed: 0, sent: 3 },
                 candidate: ProbeCount { failed: 1, sent: 3 },
@@ -278,6 +278,8 @@ async fn a_policys_source_stands_in_the_platforms_look() {
     assert_eq!(look.baseline, BTreeMap::from([("shop-1".into(), row(&[100.0, 1.0, 0.0]))]));
     assert_eq!(look.candidate, BTreeMap::from([("shop-2".into(), row(&[20.0, 2.0, 0.0]))]));
     assert_eq!((look.missing, look.candidate_healthy), (None, true));
+    let expected = PerArm { baseline: 1, candidate: 0 };
+    assert_eq!(look.expected, expected, "who they are the platform does not know");
     assert_eq!(look.probes.candidate, ProbeCount { failed: 1, sent: 3 });
     let said = |name: &str| match &look.queries[name] {
         Answer::Value(value) => value.to_string(),

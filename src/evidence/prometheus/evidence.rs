@@ -6,7 +6,7 @@ use super::expression::Arms;
 use super::preroll::Preroll;
 use super::reader::{Reader, Settings};
 use super::source::{Refusal, Source};
-use crate::analysis::{Look, Unknown};
+use crate::analysis::{Look, PerArm, Unknown};
 use crate::evidence::Evidence;
 use crate::plan::JudgePlan;
 use crate::rollout::World;
@@ -81,6 +81,7 @@ impl<P: Evidence + Send, A: FnMut(&World) -> Arms + Send> Evidence for Prometheu
         let seen = self.reader.look(&arms).await;
         let look = self.platform.look(world).await;
         Look {
+            expected: expected(&arms, look.expected),
             baseline: seen.baseline,
             candidate: seen.candidate,
             queries: seen.queries,
@@ -97,6 +98,17 @@ impl<P: Evidence + Send, A: FnMut(&World) -> Arms + Send> Evidence for Prometheu
     async fn history(&mut self, world: &World) -> Vec<Look> {
         let arms = (self.arms)(world);
         self.preroll.finish(self.reader.source(), &arms).await
+    }
+}
+
+/// Returns how many instances should report. Who they are that matchers find, the platform does not know:
+/// where it has somebody who serves, one has to.
+fn expected(arms: &Arms, platform: PerArm<u32>) -> PerArm<u32> {
+    match arms {
+        Arms::Instances(_) => platform,
+        Arms::Matchers(_) => {
+            PerArm { baseline: platform.baseline.min(1), candidate: platform.candidate.min(1) }
+        }
     }
 }
 

@@ -186,12 +186,17 @@ impl Source {
         (!all.is_empty()).then_some(all)
     }
 
-    /// Returns the labels that tell counters apart: of an instance, or of a route in each proxy.
+    /// Returns the labels that tell counters apart: of an instance, of a route in each proxy, or of a proxy.
     pub(super) fn by(&self) -> String {
         match self.preset.kept_by {
-            KeptBy::Instance => self.instance.clone(),
-            KeptBy::Proxy => format!("{}, {TARGET}", self.instance),
+            KeptBy::Proxy if !self.sums_routes() => format!("{}, {TARGET}", self.instance),
+            KeptBy::Instance | KeptBy::Proxy => self.instance.clone(),
         }
+    }
+
+    /// Whether a row is a proxy: all that it counts for one revision's routes.
+    pub(super) fn sums_routes(&self) -> bool {
+        self.preset.kept_by == KeptBy::Proxy && self.instance == TARGET
     }
 
     /// Adds the preset's own matchers.
@@ -246,7 +251,7 @@ impl Source {
 }
 
 /// A string of PromQL.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let escaped = text.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n");
     format!("\"{escaped}\"")
 }

@@ -28,7 +28,8 @@ pub struct Source {
     client: Client,
     login: Login,
     pub preset: &'static Preset,
-    /// The label whose values are the instances: `instance`, in a cluster `pod`.
+    /// The label whose values are the instances: `instance`, in a cluster `pod`; `instance` also for the proxies that
+    /// count for a Gateway's routes.
     pub instance: String,
     /// The policy's named queries.
     pub queries: BTreeMap<String, String>,

@@ -57,6 +57,9 @@ impl Table {
             table.put(source, arms, one, value)?;
         }
         table.settle(arms)?;
+        if source.sums_routes() {
+            table.add_unserved(arms);
+        }
         Ok(table)
     }
 
@@ -118,6 +121,19 @@ impl Table {
         Ok(())
     }
 
+    /// A proxy that counts for one revision and not for the other has sent that one nothing yet.
+    fn add_unserved(&mut self, arms: &Arms) {
+        for arm in Arm::BOTH.into_iter().filter(|arm| arms.matchers(*arm, TARGET).is_some()) {
+            let others = self.rows.iter().filter(|((of, _), _)| *of != arm);
+            let proxies: Vec<(String, Option<f64>)> =
+                others.map(|((_, proxy), row)| (proxy.clone(), row.sampled_at)).collect();
+            for (proxy, sampled_at) in proxies {
+                let unserved = Row { sampled_at, ..Row::default() };
+                self.rows.entry((arm, proxy)).or_insert(unserved);
+            }
+        }
+    }
+
     /// Finds whose a series is, and what it tells.
     fn place(
         &mut self,
@@ -135,8 +151,8 @@ impl Table {
             return Err(shape(&format!("it has an instance that was not asked for: {instance}")));
         };
         let name = match (source.preset.kept_by, series.metric.get(TARGET)) {
-            (KeptBy::Proxy, Some(proxy)) => format!("{name}@{proxy}"),
-            (KeptBy::Proxy, None) | (KeptBy::Instance, _) => name.to_owned(),
+            (KeptBy::Proxy, Some(proxy)) if !source.sums_routes() => format!("{name}@{proxy}"),
+            (KeptBy::Proxy | KeptBy::Instance, _) => name.to_owned(),
         };
         let row = self.rows.entry((arm, name.clone())).or_default();
         Ok((row, name, part))

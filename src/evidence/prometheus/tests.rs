@@ -204,7 +204,7 @@ fn a_policy_names_a_source_or_the_platforms_own() {
         Some("istio"),
         0,
         None,
-        "evidence.preset: there is no `istio`; there are plain, opentelemetry, fastapi, express, micrometer, envoy, haproxy",
+        "evidence.preset: there is no `istio`; there are plain, opentelemetry, fastapi, express, micrometer, envoy, haproxy, traefik",
     );
     refused(Some(URL), None, 17, None, "evidence.queries: 17 are more than 16");
     refused(Some(URL), None, 0, Some("a-b"), "`a-b` is not the name of a label");

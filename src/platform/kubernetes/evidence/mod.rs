@@ -8,6 +8,7 @@
 //! | module | idea |
 //! |---|---|
 //! | [`place`] | which port and path of a pod |
+//! | [`routed`] | which series of a metrics server are whose |
 //! | `proxied` | one GET through the API server, and whose answer it is |
 //! | `rounds` | whose turn it is |
 //! | `scraping` | samples that were not looked at yet |
@@ -37,6 +38,8 @@ use crate::rollout::World;
 use crate::share::Share;
 
 pub mod place;
+
+pub mod routed;
 
 mod proxied;
 
@@ -96,7 +99,7 @@ pub fn interval(wished: Duration, pods: usize) -> Duration {
     wished.max(ASKED_APART.saturating_mul(pods))
 }
 
-/// Returns which series of a Prometheus are whose.
+/// Returns which series of a Prometheus are whose, by the names of the pods.
 #[must_use]
 pub fn arms(seen: &Snapshot) -> Arms {
     let names = |pods: Vec<&Pod>| {
