@@ -10,7 +10,7 @@ use crate::cluster::look::{Looked, Reach};
 use crate::cluster::owner::SILENT_AFTER;
 use crate::plan::{JudgePlan, Plan, Stage, TrafficPlan};
 use crate::platform::kubernetes::preflight::{Finding, Level};
-use crate::policy::{InsufficientTraffic, JudgeKind, Strategy};
+use crate::policy::{InsufficientTraffic, JudgeKind, Strategy, Testers};
 
 /// Columns between two columns of a table: what they stand apart, and nothing else.
 pub(crate) const GAP: usize = 3;
@@ -55,6 +55,11 @@ fn traffic(plan: &TrafficPlan) -> String {
         vec![format!("router     {}: {how}", plan.router), format!("services   {services}")];
     lines.extend(plan.set_apart.as_ref().map(|(key, value)| {
         format!("apart      the candidate's pods have {key}={value}, and a Service of their own")
+    }));
+    lines.extend(plan.testers.as_ref().map(|Testers { header, value }| {
+        format!(
+            "testers    who sends {header}: {value} reaches the candidate from when it is ready"
+        )
     }));
     lines.join("\n")
 }

@@ -174,6 +174,7 @@ impl Kubernetes {
         let last_assigned = self.note_share(share, now);
         World {
             share,
+            testers: router.testers_are(seen, revision),
             stable,
             candidate: candidate.or_else(residue),
             retiring: false,
@@ -194,7 +195,7 @@ impl Kubernetes {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let order = self.order(seen, memory.asked);
         let is_zero = share == Some(Share::ZERO) && memory.asked.is_zero() && !order.adopted;
-        if !is_zero || self.settings.router.next(seen, &order).is_empty() {
+        if !is_zero || self.settings.router.lasts(seen, &order) {
             memory.barred_since = None;
             return share;
         }
@@ -258,6 +259,7 @@ impl Kubernetes {
                 writes.push(candidate::resize(own, copies, share));
             }
         }
+        writes.extend(router.let_in(seen, &self.order(seen, share)));
         Ok(writes)
     }
 

@@ -13,6 +13,7 @@ fn gateway() -> Router {
         services: vec!["web".into()],
         key: "app".into(),
         value: "web-candidate".into(),
+        testers: None,
     })
 }
 
