@@ -210,7 +210,11 @@ fn consider(
     Ok(Considered { seen, plan, router, policy, stable, release, gitops_ok })
 }
 
-fn router(policy: &Policy, seen: &Snapshot, template: &Value) -> Result<Router, Stopped> {
+pub(super) fn router(
+    policy: &Policy,
+    seen: &Snapshot,
+    template: &Value,
+) -> Result<Router, Stopped> {
     let traffic = &policy.traffic;
     let by_routes = || GatewayApi::new(seen, template, traffic).map(Router::GatewayApi);
     let router = match traffic.router.as_deref() {

@@ -205,3 +205,25 @@ fn source(judge: &JudgePlan) -> Option<String> {
     };
     Some(format!("source     {url}\n           preset {preset}, {pace}{queries}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Testers, TrafficPlan, traffic};
+
+    #[test]
+    fn a_plan_says_who_reaches_the_candidate_before_anybody_else() {
+        let mut plan = TrafficPlan {
+            router: "gateway-api".into(),
+            services: vec!["shop".into()],
+            routes: vec!["shop".into()],
+            set_apart: None,
+            testers: None,
+            watchdog: None,
+        };
+        let without = traffic(&plan);
+        plan.testers = Some(Testers { header: "x-release".into(), value: "next".into() });
+        let line =
+            "testers    who sends x-release: next reaches the candidate from when it is ready";
+        assert_eq!(traffic(&plan), format!("{without}\n{line}"));
+    }
+}

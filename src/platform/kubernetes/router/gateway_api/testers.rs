@@ -145,7 +145,7 @@ impl GatewayApi {
     fn asks<'t>(
         &self,
         seen: &Snapshot,
-        of: &String,
+        of: &str,
         route: &DynamicObject,
         testers: &'t Testers,
     ) -> Asks<'t> {

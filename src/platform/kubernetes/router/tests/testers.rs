@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::cluster::ID;
 use super::requests::reach;
 use super::walk::{EVERY, HEADER, Kept, Walk, percent, same};
-use crate::platform::kubernetes::names::REVISION;
+use crate::platform::kubernetes::doctor::{self, Repair};
+use crate::platform::kubernetes::names::{REVISION, TARGET};
+use crate::platform::kubernetes::removal::Removal;
 use crate::platform::kubernetes::write::{Kind, Write};
 use crate::rollout::TestersAre;
 use crate::share::Share;
@@ -278,11 +280,71 @@ fn a_way_back_that_finds_testers_takes_them_out_whatever_the_plan_says() {
 fn another_targets_testers_are_no_business_of_this_one() {
     let mut walk = prepared(Kept::InPlace);
     edit(&mut walk, |route| {
-        route["metadata"]["labels"][crate::platform::kubernetes::names::TARGET] = json!("blog");
+        route["metadata"]["labels"][TARGET] = json!("blog");
     });
     assert_eq!(walk.testers_are(), TestersAre::Out);
     assert_eq!(write_of(&walk, Share::ZERO), Vec::<String>::new());
     assert_eq!(walk.router.keep_out(&walk.cluster.snapshot()), []);
+}
+
+/// Everything but the routes is as a promotion leaves it.
+fn left_behind(walk: &mut Walk) {
+    let key = (Kind::Deployment, "web-candidate".to_owned());
+    let labels = json!({ TARGET: "web", REVISION: ID });
+    walk.cluster.objects.get_mut(&key).unwrap()["metadata"]["labels"] = labels;
+    let target = walk.cluster.objects.get_mut(&(Kind::Deployment, "web".into())).unwrap();
+    let counts = ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"];
+    counts.iter().for_each(|count| target["status"][*count] = target["spec"]["replicas"].clone());
+    target["status"]["observedGeneration"] = json!(99);
+}
+
+fn removal(walk: &Walk) -> Removal<'_> {
+    let condemned = Some(std::time::Duration::from_secs(5));
+    Removal { router: &walk.router, target: "web", revision: ID, condemned }
+}
+
+fn said(writes: &[Write]) -> Vec<String> {
+    writes.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_testers_route_goes_before_condemned_pods_end() {
+    let mut walk = prepared(Kept::InPlace);
+    left_behind(&mut walk);
+    walk.drive(Share::ZERO);
+    let writes = removal(&walk).next(&walk.cluster.snapshot());
+    let expected = [
+        format!("deleting HTTPRoute {ROUTE}"),
+        format!("ending the pods {REVISION}={ID}"),
+        "deleting Deployment web-candidate".to_owned(),
+    ];
+    assert_eq!(said(&writes), expected);
+    walk.cluster.write(&writes[0]);
+    assert_eq!(said(&removal(&walk).next(&walk.cluster.snapshot())), expected[1..]);
+    walk.cluster.end_candidate();
+    let last = removal(&walk).next(&walk.cluster.snapshot());
+    assert_eq!(
+        said(&last),
+        ["deleting Service web-candidate", "deleting Service web-front-candidate"]
+    );
+}
+
+#[test]
+fn a_repair_takes_testers_out_first_whatever_is_known_of_them() {
+    for kept in BY_ROUTES {
+        let mut walk = Walk::new(kept);
+        walk.cluster = prepared(kept).cluster;
+        left_behind(&mut walk);
+        let repair = |walk: &Walk| {
+            doctor::repair(&walk.cluster.snapshot(), &removal(walk), &walk.order(Share::ZERO))
+        };
+        let Repair::Write(first) = repair(&walk) else { panic!("{:?}", repair(&walk)) };
+        assert_eq!(said(&first), [format!("changing HTTPRoute {ROUTE}")]);
+        first.iter().for_each(|write| assert!(walk.cluster.write(write)));
+        walk.cluster.run();
+        let Repair::Write(next) = repair(&walk) else { panic!("{:?}", repair(&walk)) };
+        assert_eq!(said(&next)[0], format!("deleting HTTPRoute {ROUTE}"));
+    }
 }
 
 /// What the gateway says of the testers' route at weight 0, and where its testers are.
