@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::policy::{
     Condition, Freeze, HealthCheck, InsufficientTraffic, JudgeKind, PRESET, PROXY, Policy,
-    StagePolicy, Strategy, is_server,
+    StagePolicy, Strategy, Testers, is_server,
 };
 use crate::share::Share;
 
@@ -83,6 +83,9 @@ pub struct TrafficPlan {
     /// The label that has another value on the candidate's pods, and that value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_apart: Option<(String, String)>,
+    /// Who reaches the candidate from when it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub testers: Option<Testers>,
     /// The image of the pod that goes back when nobody runs the promotion any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watchdog: Option<String>,

@@ -11,6 +11,7 @@ use super::target::{Found, Target};
 use crate::cluster::Cluster;
 use crate::cluster::look::{Looked, Reach};
 use crate::evidence::prometheus::{Arms, Source};
+use crate::host::HostError;
 use crate::host::protocol::{Answer, PolicyText, Promote, Request};
 use crate::plan::{LOCAL_DEFAULTS, Plan, Release};
 use crate::platform::kubernetes::preflight::Finding;
@@ -132,6 +133,7 @@ pub(crate) fn of_file(
         Some(chosen) => (chosen.source, chosen.policy),
         None => chosen::of_app(printer, app)?.unwrap_or_else(chosen::built_in),
     };
+    HostError::unless_without_testers(&policy).map_err(Error::said)?;
     let stable = release_of(app, &app.stable)?;
     let release = release_of(app, release)?;
     let target = format!("local/{}", app.name);

@@ -223,17 +223,25 @@ fn consider(
     Ok(Considered { seen, plan, router, policy, stable, release, gitops_ok })
 }
 
-fn router(policy: &Policy, seen: &Snapshot, template: &Value) -> Result<Router, Stopped> {
+pub(super) fn router(
+    policy: &Policy,
+    seen: &Snapshot,
+    template: &Value,
+) -> Result<Router, Stopped> {
     let traffic = &policy.traffic;
-    let ignored = &traffic.ignore_services;
+    let by_routes = || GatewayApi::new(seen, template, traffic).map(Router::GatewayApi);
     let router = match traffic.router.as_deref() {
-        Some(GATEWAY_API) => GatewayApi::new(seen, template, traffic.route.as_deref(), ignored)
-            .map(Router::GatewayApi),
-        None if traffic.route.is_some() => {
-            GatewayApi::new(seen, template, traffic.route.as_deref(), ignored)
-                .map(Router::GatewayApi)
+        Some(GATEWAY_API) => by_routes(),
+        None if traffic.route.is_some() => by_routes(),
+        None | Some(SERVICE) if traffic.testers.is_some() => {
+            let message = format!("the router {SERVICE} can't tell testers by a header");
+            let hint = format!("`traffic.router: {GATEWAY_API}`, or a policy without `testers`");
+            return Err(Stopped::usage(message, Some(hint)));
         }
-        None | Some(SERVICE) => PlainService::new(seen, template, ignored).map(Router::Service),
+        None | Some(SERVICE) => {
+            let ignored = &traffic.ignore_services;
+            PlainService::new(seen, template, ignored).map(Router::Service)
+        }
         Some(other) => {
             let hint = format!("`traffic.router` is {SERVICE} or {GATEWAY_API}");
             return Err(Stopped::usage(format!("there is no router {other}"), Some(hint)));

@@ -269,7 +269,7 @@ impl Patient<'_> {
         let routes = routes.iter().filter_map(|route| route.metadata.name.clone()).collect();
         // What sets a candidate apart matters to one that is made, and none is.
         let (key, value) = (String::new(), String::new());
-        Router::GatewayApi(GatewayApi { routes, services, key, value })
+        Router::GatewayApi(GatewayApi { routes, services, key, value, testers: None })
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) struct Admitted {
 pub(super) fn plan(app: &App, stored: &Stored, promote: &Promote) -> Result<Admitted, HostError> {
     let spec = find_release(app, &promote.release)?;
     let (policy, source) = choose_policy(app, promote.policy.as_ref())?;
+    HostError::unless_without_testers(&policy)?;
     let release = release_of(&promote.release, &spec);
     let plan = resolve(app, &policy, source, stored.stable.release.clone(), release);
     scraped::source(&plan, &stored.stable.spec, &spec)?;

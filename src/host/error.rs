@@ -6,6 +6,7 @@ use crate::durable::LockError;
 use crate::platform::local::LocalError;
 use crate::platform::local::app::App;
 use crate::platform::local::scraped::NotScraped;
+use crate::policy::Policy;
 
 /// What a host can't do, in words for the user, and the exit code that it means.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +18,23 @@ pub struct HostError {
 }
 
 impl HostError {
+    /// Refuses a policy that tells testers by a header: on one host nothing does.
+    ///
+    /// # Errors
+    /// It does.
+    pub fn unless_without_testers(policy: &Policy) -> Result<(), Self> {
+        if policy.traffic.testers.is_none() {
+            return Ok(());
+        }
+        Err(Self {
+            exit_code: 2,
+            message: "on one host gate can't tell testers by a header".into(),
+            hint: Some(
+                "leave `traffic.testers` out of the policy: it is for a Deployment behind a Gateway".into(),
+            ),
+        })
+    }
+
     /// A host listens to the user who runs it, and to root.
     #[must_use]
     pub fn of_another(app: &str, owner: Option<u32>) -> Self {

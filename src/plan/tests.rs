@@ -40,6 +40,14 @@ fn complete() -> Plan {
         body: Some("up".into()),
         port: Some(8080),
     });
+    plan.traffic = Some(TrafficPlan {
+        router: "gateway-api".into(),
+        services: vec!["shop".into()],
+        routes: vec!["shop".into()],
+        set_apart: Some(("app".into(), "shop-candidate".into())),
+        testers: Some(Testers { header: "x-release".into(), value: "next".into() }),
+        watchdog: Some("gate:1".into()),
+    });
     let time = chrono::NaiveTime::from_hms_opt(22, 30, 0).unwrap();
     let day = chrono::NaiveDate::from_ymd_opt(2026, 12, 23).unwrap();
     let zone = chrono_tz::Europe::Berlin;
@@ -160,6 +168,16 @@ fn a_plan_of_before_there_were_metrics_servers_is_read() {
     for new in ["preset", "queries", "source_interval_s"] {
         assert!(!judge.contains_key(new), "{new} changes the hash of plans that have none");
     }
+    assert_eq!(serde_json::from_value::<Plan>(stored).unwrap(), plan);
+}
+
+#[test]
+fn a_plan_of_before_there_were_testers_is_read() {
+    let mut plan = complete();
+    let traffic = plan.traffic.as_mut().unwrap();
+    traffic.testers = None;
+    let stored = serde_json::to_value(&plan).unwrap();
+    assert_eq!(stored["traffic"].get("testers"), None, "it changes the hash of plans without");
     assert_eq!(serde_json::from_value::<Plan>(stored).unwrap(), plan);
 }
 

@@ -14,7 +14,7 @@ use super::{Platform, PlatformError};
 use crate::analysis::{Counters, Look, PerArm, ProbeCount};
 use crate::clock::Clock;
 use crate::evidence::Evidence;
-use crate::rollout::{Effect, Trouble, Workload, World};
+use crate::rollout::{Effect, TestersAre, Trouble, Workload, World};
 use crate::share::Share;
 
 /// What the simulated revisions do.
@@ -177,6 +177,7 @@ impl Platform for Simulated {
             .map(|_| inner.workload(&inner.script.release, inner.candidate_is_ready()));
         Ok(World {
             share: Some(inner.share),
+            testers: TestersAre::Out,
             stable,
             candidate,
             retiring: false,

@@ -20,6 +20,8 @@ mod check;
 
 mod freeze;
 
+mod testers;
+
 pub mod shape;
 
 pub mod schema;
@@ -188,4 +190,14 @@ pub struct Traffic {
     pub router: Option<String>,
     pub route: Option<String>,
     pub ignore_services: Vec<String>,
+    /// Who reaches the candidate from when it is ready; absent: nobody before the first share.
+    pub testers: Option<Testers>,
+}
+
+/// People who send one header with exactly this value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Testers {
+    /// Its name, in whatever case.
+    pub header: String,
+    pub value: String,
 }

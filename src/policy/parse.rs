@@ -12,6 +12,7 @@ use super::document::{self, Content, Entry, Node};
 use super::fields::{Fields, list, mismatch, text};
 use super::freeze::freeze_windows;
 use super::shape;
+use super::testers::testers;
 use super::{
     Condition, EvidencePolicy, HealthCheck, InsufficientTraffic, JudgeKind, Policy, StagePolicy,
     Strategy, Traffic, parse_condition,
@@ -312,5 +313,6 @@ fn traffic(notes: &mut Notes, fields: &Fields<'_>) -> Traffic {
             .iter()
             .map(|&s| s.to_owned())
             .collect(),
+        testers: testers(notes, &table),
     }
 }

@@ -270,6 +270,19 @@ pub static TRAFFIC: Shape = Shape {
         Field::optional("router", Kind::Text, "Absent: the one that is found."),
         Field::optional("route", Kind::Text, "The route that is split, where there are several."),
         Field::optional("ignore_services", Kind::Texts, "Services that need no candidate."),
+        Field::optional(
+            "testers",
+            Kind::Table(&TESTERS),
+            "Who reaches the candidate from when it is ready (gateway-api). Absent: nobody.",
+        ),
+    ],
+};
+
+pub static TESTERS: Shape = Shape {
+    about: "Who reaches the candidate by what they send.",
+    fields: &[
+        Field::required("header", Kind::Text, "The name of an HTTP header, not `host`."),
+        Field::required("value", Kind::Text, "Its whole value; nothing else will do."),
     ],
 };
 

@@ -125,6 +125,8 @@ fn every_key_is_read() {
     assert_eq!((policy.evidence.looks, policy.evidence.min_requests), (2, 100));
     assert_eq!(policy.insufficient_traffic, InsufficientTraffic::Hold);
     assert_eq!(policy.traffic.ignore_services, ["checkout-metrics"]);
+    let testers = Testers { header: "x-release".into(), value: "next".into() };
+    assert_eq!(policy.traffic.testers, Some(testers));
     assert_eq!(policy.approval_timeout, Duration::from_secs(90 * 60));
     let time = |hour| chrono::NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
     let freeze: Vec<(FreezeTime, FreezeTime)> =

@@ -8,7 +8,8 @@ use super::*;
 use crate::analysis::{Cause, JudgedOn, PerArm, ProbeCount, Unknown};
 use crate::plan::{LOCAL_DEFAULTS, Release};
 use crate::rollout::{
-    Because, End, ParkedBecause, StageClock, Trouble, VerdictSeen, WayBack, Workload, outcome,
+    Because, End, ParkedBecause, StageClock, TestersAre, Trouble, VerdictSeen, WayBack, Workload,
+    outcome,
 };
 
 fn at(second: i64) -> DateTime<Utc> {
@@ -52,6 +53,7 @@ fn world() -> World {
     };
     World {
         share: Share::from_percent(4.0),
+        testers: TestersAre::Out,
         stable: workload("v1", 2),
         candidate: Some(workload("v2", 1)),
         retiring: false,

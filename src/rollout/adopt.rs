@@ -53,7 +53,7 @@ pub(super) fn clean(plan: &Plan, mut state: State, seen: &Observation) -> Decisi
         return adopt(plan, state, seen);
     }
     // What was released or, where somebody was faster, a newer one still: stable is the user's again.
-    let given_back = world.share == Some(Share::ZERO);
+    let given_back = world.is_given_back();
     let gone = world.candidate.is_none() && !world.retiring;
     if given_back && (gone || seen.now >= until) {
         state.enter(Phase::Ended { end: End::Promoted }, seen.now);

@@ -64,7 +64,7 @@ pub(super) fn roll_back(plan: &Plan, mut state: State, seen: &Observation) -> De
     // A router may let the candidate serve at share 0 while stable can't: then it is still needed.
     let needed = world.stable.ready == 0 && candidate_serves(world);
     let back = at_old_revision(plan, &state, world);
-    if world.share == Some(Share::ZERO) && back && !needed {
+    if world.is_given_back() && back && !needed {
         return end_candidate(state, world, seen.now);
     }
     let (effects, for_what) = if !back {

@@ -4,13 +4,16 @@ use super::adopt::start_adopting;
 use super::back::condemn_or_park;
 use super::look::{condemned, held_by_person, its_fault, out_of_time, resumed};
 use super::step::{Decision, Waiting, after};
-use super::{Because, Effect, Observation, Phase, StageClock, State, Workload, World};
+use super::{Because, Effect, Observation, Phase, StageClock, State, TestersAre, Workload, World};
 use crate::analysis::Unknown;
 use crate::plan::Plan;
 use crate::share::Share;
 
 /// What a judge would say of a hold or an approval that ran out.
 pub(super) const NOBODY_ANSWERED: &str = "nobody_answered";
+
+/// The same of a candidate that was ready in time, and could not be reached by its testers.
+const NOT_LET_IN: &str = "testers_not_let_in";
 
 pub(super) fn wait(plan: &Plan, mut state: State, seen: &Observation) -> Decision {
     if let Some(until) = plan.frozen_until(seen.now) {
@@ -23,7 +26,7 @@ pub(super) fn wait(plan: &Plan, mut state: State, seen: &Observation) -> Decisio
 pub(super) fn prepare(plan: &Plan, mut state: State, seen: &Observation) -> Decision {
     let candidate = seen.world.as_ref().and_then(|world| world.candidate.as_ref());
     let share = plan.stages.first().map_or(Share::FULL, |stage| stage.share);
-    if candidate.is_some_and(|candidate| fits(plan, candidate, share)) {
+    if seen.world.as_ref().is_some_and(|world| fits(plan, world, share)) {
         if let Some(waiting) = held_by_person(plan, seen) {
             return stay_or_expire(plan, state, seen, waiting);
         }
@@ -32,13 +35,20 @@ pub(super) fn prepare(plan: &Plan, mut state: State, seen: &Observation) -> Deci
     }
     let until = after(resumed(&state, seen), plan.prepare_deadline);
     let trouble = candidate.and_then(|candidate| candidate.trouble.as_ref());
+    let complete = candidate.is_some_and(|candidate| is_complete(plan, candidate, share));
     if seen.now >= until || trouble.is_some_and(|trouble| trouble.gave_up) {
-        return condemn_or_park(plan, state, not_ready(candidate), seen);
+        let word = NOT_LET_IN.to_owned();
+        let because = match complete {
+            true => Because::NoProof(vec![Unknown::Judge { word }]),
+            false => not_ready(candidate),
+        };
+        return condemn_or_park(plan, state, because, seen);
     }
-    let for_what = trouble.map_or_else(
-        || "the candidate to be ready".to_owned(),
-        |trouble| format!("the candidate to be ready ({})", trouble.what),
-    );
+    let for_what = match trouble {
+        Some(trouble) => format!("the candidate to be ready ({})", trouble.what),
+        None if complete => "its testers to be let in".to_owned(),
+        None => "the candidate to be ready".to_owned(),
+    };
     let waiting = Waiting::until(for_what, until);
     Decision { state, effects: vec![Effect::EnsureCandidate { share }], waiting }
 }
@@ -71,7 +81,7 @@ pub(super) fn shift(plan: &Plan, mut state: State, seen: &Observation, stage: us
         return stay(state, Waiting::until("evidence", after(seen.now, asked.deadline)));
     }
     let raises = world.share.is_none_or(|share| share < asked.share);
-    if !raises || world.candidate.as_ref().is_some_and(|c| fits(plan, c, asked.share)) {
+    if !raises || fits(plan, world, asked.share) {
         if raises && let Some(waiting) = person {
             return stay(state, waiting);
         }
@@ -92,9 +102,15 @@ fn not_ready(candidate: Option<&Workload>) -> Because {
     })
 }
 
-/// Returns whether the candidate is the release, and has the instances that a share needs. What an
-/// earlier promotion has left there is no candidate of this one.
-pub(super) fn fits(plan: &Plan, candidate: &Workload, share: Share) -> bool {
+/// Returns whether the candidate is the release, has the instances that a share needs, and its testers.
+/// What an earlier promotion has left there is no candidate of this one.
+pub(super) fn fits(plan: &Plan, world: &World, share: Share) -> bool {
+    let testers = plan.traffic.as_ref().and_then(|traffic| traffic.testers.as_ref());
+    world.candidate.as_ref().is_some_and(|candidate| is_complete(plan, candidate, share))
+        && (testers.is_none() || world.testers == TestersAre::In)
+}
+
+fn is_complete(plan: &Plan, candidate: &Workload, share: Share) -> bool {
     candidate.revision == plan.release.hash && candidate.complete() && candidate.sized_for >= share
 }
 
@@ -110,10 +126,8 @@ pub(super) fn keep_candidate(
     share: Share,
     waiting: Waiting,
 ) -> Decision {
-    let lacks = |world: &World| {
-        world.stable.revision == plan.stable.hash
-            && !world.candidate.as_ref().is_some_and(|candidate| fits(plan, candidate, share))
-    };
+    let lacks =
+        |world: &World| world.stable.revision == plan.stable.hash && !fits(plan, world, share);
     let lacking = seen.world.as_ref().is_some_and(lacks);
     let effects = if lacking { vec![Effect::EnsureCandidate { share }] } else { Vec::new() };
     Decision { state, effects, waiting }

@@ -18,8 +18,8 @@
 //! # Invariants
 //!
 //! Each has a property test in `storm.rs`.
-//! 1. A terminal state is a fact observed: `RolledBack` only when the share is seen at 0 and stable
-//!    is at its old revision.
+//! 1. A terminal state is a fact observed: `RolledBack` only when the share is seen at 0, testers as
+//!    well, and stable is at its old revision.
 //! 2. After a breach or an abort no effect raises the candidate's share.
 //! 3. `Promoted` needs a pass at every stage; `Unknown` never promotes.
 //! 4. No stage is left upwards before its hold is over; the hold counts from the moment at which
@@ -57,7 +57,7 @@ mod result;
 pub use event::{Event, EventName, between};
 pub use result::{Outcome, ResultWord, TrafficIs, WouldHaveEnded, outcome};
 pub use step::{Decision, Waiting, step};
-pub use world::{Effect, Observation, Trouble, Workload, World};
+pub use world::{Effect, Observation, TestersAre, Trouble, Workload, World};
 
 /// What persons have asked for. Facts, not events: the newest of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

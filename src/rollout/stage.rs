@@ -80,9 +80,8 @@ fn leave(
 ) -> Decision {
     let Some(asked) = plan.stages.get(stage) else { return start_adopting(plan, state, seen) };
     let next = plan.stages.get(stage + 1);
-    let candidate = seen.world.as_ref().and_then(|world| world.candidate.as_ref());
     let needs = next.map_or(asked.share, |next| next.share);
-    if !candidate.is_some_and(|candidate| fits(plan, candidate, needs)) {
+    if !seen.world.as_ref().is_some_and(|world| fits(plan, world, needs)) {
         let Phase::Holding { clock, .. } = &state.phase else {
             return stay(state, Waiting::nothing());
         };

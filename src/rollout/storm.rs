@@ -10,8 +10,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::analysis::{JudgedOn, Judgement, Verdict};
-use crate::plan::{JudgePlan, Plan, Release, Stage};
-use crate::policy::{InsufficientTraffic, JudgeKind, Strategy as Kind};
+use crate::plan::{JudgePlan, Plan, Release, Stage, TrafficPlan};
+use crate::policy::{InsufficientTraffic, JudgeKind, Strategy as Kind, Testers};
 
 const TICK: TimeDelta = TimeDelta::seconds(10);
 
@@ -76,6 +76,18 @@ fn breach() -> Judgement {
     judged(Verdict::Breach { causes: vec![Cause::in_words("too many errors")] })
 }
 
+/// What a plan says of traffic where testers are let in.
+pub(super) fn with_testers() -> TrafficPlan {
+    TrafficPlan {
+        router: "gateway-api".into(),
+        services: Vec::new(),
+        routes: Vec::new(),
+        set_apart: None,
+        testers: Some(Testers { header: "x-release".into(), value: "next".into() }),
+        watchdog: None,
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Fault {
     None,
@@ -100,6 +112,10 @@ enum Fault {
     /// It crashed, and will be there again at the next look.
     CandidateCrashed,
     CandidateGaveUp,
+    /// Somebody deletes what lets testers in.
+    TestersCut,
+    /// What lets testers in is there again: from elsewhere, or a write of long ago.
+    TestersBack,
     LongPause,
 }
 
@@ -123,6 +139,8 @@ fn fault() -> impl Strategy<Value = Fault> {
         1 => Just(Fault::CandidateGone),
         2 => Just(Fault::CandidateCrashed),
         1 => Just(Fault::CandidateGaveUp),
+        1 => Just(Fault::TestersCut),
+        1 => Just(Fault::TestersBack),
         1 => Just(Fault::LongPause),
     ]
 }
@@ -137,6 +155,7 @@ fn mild_fault() -> impl Strategy<Value = Fault> {
         1 => Just(Fault::NoLook),
         1 => Just(Fault::Unknown),
         1 => Just(Fault::StableUp),
+        1 => Just(Fault::TestersCut),
     ]
 }
 
@@ -146,6 +165,7 @@ struct Sim {
     state: State,
     now: DateTime<Utc>,
     share: Share,
+    testers: TestersAre,
     stable: String,
     stable_ready: u32,
     candidate: Option<(u32, Share, bool)>,
@@ -162,6 +182,7 @@ impl Sim {
             state: State::new(now),
             now,
             share: Share::ZERO,
+            testers: TestersAre::Out,
             stable_ready: 2,
             candidate: None,
             asks: Asks::default(),
@@ -187,6 +208,7 @@ impl Sim {
         };
         World {
             share: Some(self.share),
+            testers: self.testers,
             stable: workload(&self.stable, self.stable_ready, Share::FULL, false),
             candidate: self.candidate.map(|(ready, sized, gave_up)| {
                 workload(&self.plan.release.hash, ready, sized, gave_up)
@@ -225,8 +247,11 @@ impl Sim {
                     (*ready, *gave_up) = (0, true);
                 }
             }
+            Fault::TestersCut => self.testers = TestersAre::Between,
+            Fault::TestersBack if self.candidate.is_some() => self.testers = TestersAre::In,
             Fault::LongPause => self.now += TimeDelta::minutes(7),
-            Fault::None
+            Fault::TestersBack
+            | Fault::None
             | Fault::EffectsCut(_)
             | Fault::StateLost
             | Fault::PlatformSilent
@@ -252,9 +277,19 @@ impl Sim {
         match effect {
             Effect::EnsureCandidate { share } => match &mut self.candidate {
                 None => self.candidate = Some((0, share, false)),
-                Some((_, sized, _)) => *sized = (*sized).max(share),
+                Some((ready, sized, _)) => {
+                    *sized = (*sized).max(share);
+                    if *ready > 0 && self.plan.traffic.is_some() {
+                        self.testers = TestersAre::In;
+                    }
+                }
             },
-            Effect::SetShare { share } => self.share = share,
+            Effect::SetShare { share } => {
+                self.share = share;
+                if share.is_zero() {
+                    self.testers = TestersAre::Out;
+                }
+            }
             Effect::RemoveCandidate => self.candidate = None,
             Effect::Adopt => self.stable = self.plan.release.hash.clone(),
             Effect::RestoreStable => self.stable = self.plan.stable.hash.clone(),
@@ -301,11 +336,13 @@ impl Sim {
             Some(End::RolledBack) => {
                 let world = world.expect("a terminal state is seen");
                 prop_assert_eq!(world.share, Some(Share::ZERO));
+                prop_assert_eq!(world.testers, TestersAre::Out);
                 prop_assert_eq!(&world.stable.revision, &self.plan.stable.hash);
             }
             Some(End::Promoted) => {
                 let world = world.expect("a terminal state is seen");
                 prop_assert_eq!(world.share, Some(Share::ZERO), "traffic was not given back");
+                prop_assert_eq!(world.testers, TestersAre::Out);
                 prop_assert_eq!(&world.stable.revision, &self.plan.release.hash);
                 prop_assert_eq!(next.state.stages_passed, self.plan.stages.len());
                 prop_assert!(next.state.back.is_none());
@@ -345,11 +382,16 @@ impl Sim {
                 Effect::SetShare { share } if share.is_zero() && next.state.back.is_some() => {
                     prop_assert!(world.stable.ready > 0 || ready == 0, "stable has no ready copy");
                 }
-                Effect::RemoveCandidate if next.state.back.is_some() => {
-                    prop_assert!(world.stable.ready > 0 || ready == 0, "nobody is left to serve");
+                Effect::RemoveCandidate => {
+                    prop_assert_eq!(world.testers, TestersAre::Out, "testers are sent to nobody");
+                    let left = world.stable.ready > 0 || ready == 0;
+                    prop_assert!(left || next.state.back.is_none(), "nobody is left to serve");
                 }
                 Effect::SetShare { share } if Some(*share) > world.share => {
                     prop_assert!(ready > 0, "the candidate has no ready copy for {share}");
+                    let first = matches!(next.state.phase, Phase::Shifting { .. });
+                    let testers = world.testers == TestersAre::In || self.plan.traffic.is_none();
+                    prop_assert!(testers || !first, "everybody before the testers");
                 }
                 _ => {}
             }
@@ -449,7 +491,7 @@ fn weather(mut sim: Sim, faults: &[Fault]) -> Result<Sim, TestCaseError> {
     let condemned = sim.state.back.is_some();
     let expected = if condemned { End::RolledBack } else { End::Promoted };
     prop_assert_eq!(sim.state.ended(), Some(expected), "stuck in {:?}", sim.state);
-    prop_assert_eq!(sim.share, Share::ZERO);
+    prop_assert_eq!((sim.share, sim.testers), (Share::ZERO, TestersAre::Out));
     let revision = if condemned { &sim.plan.stable.hash } else { &sim.plan.release.hash };
     prop_assert_eq!(&sim.stable, revision);
     prop_assert!(sim.candidate.is_none(), "a candidate is left behind");
@@ -467,6 +509,15 @@ proptest! {
     #[test]
     fn blue_green_weathers_every_storm(faults in prop::collection::vec(fault(), 0..120)) {
         weather(Sim::new(plan(&[0.0, 100.0])), &faults)?;
+    }
+
+    #[test]
+    fn testers_weather_every_storm(
+        first in prop::sample::select(vec![0.0, 5.0]),
+        faults in prop::collection::vec(fault(), 0..120),
+    ) {
+        let plan = Plan { traffic: Some(with_testers()), ..plan(&[first, 100.0]) };
+        weather(Sim::new(plan), &faults)?;
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::storm::{judged, plan};
+use super::storm::{judged, plan, with_testers};
 use super::*;
 use crate::analysis::Judgement;
 use crate::analysis::Verdict;
@@ -66,6 +66,7 @@ impl Scene {
         (plan.hold_max, plan.approval_timeout) = (minutes(40), minutes(20));
         let world = World {
             share: Some(Share::ZERO),
+            testers: TestersAre::Out,
             stable: workload("v1", 2, 100.0),
             candidate: None,
             retiring: false,
@@ -127,6 +128,17 @@ impl Scene {
     /// The candidate has so many ready instances of two, enough for this share.
     pub(super) fn candidate(&mut self, ready: u32, sized_for: f64) -> &mut Self {
         self.world().candidate = Some(workload("v2", ready, sized_for));
+        self
+    }
+
+    /// The plan lets testers in.
+    pub(super) fn with_testers(mut self) -> Self {
+        self.plan.traffic = Some(with_testers());
+        self
+    }
+
+    pub(super) fn testers(&mut self, are: TestersAre) -> &mut Self {
+        self.world().testers = are;
         self
     }
 

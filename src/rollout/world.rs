@@ -23,6 +23,9 @@ pub struct Observation {
 pub struct World {
     /// The candidate's share as the data plane has it; `None` while that can't be told.
     pub share: Option<Share>,
+    /// Where requests of testers go, who are no part of the share.
+    #[serde(default, skip_serializing_if = "TestersAre::are_out")]
+    pub testers: TestersAre,
     pub stable: Workload,
     /// `None`: no trace of a candidate is left.
     pub candidate: Option<Workload>,
@@ -32,6 +35,26 @@ pub struct World {
     pub last_assigned: Option<DateTime<Utc>>,
     /// Requests in flight and upgraded connections on the candidate, where the platform can tell.
     pub connections: Option<u64>,
+}
+
+/// Where those who ask for the candidate by a header are sent, as the data plane has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TestersAre {
+    /// Where everybody is.
+    #[default]
+    Out,
+    /// It can't be told, or some of them only.
+    Between,
+    /// At the candidate.
+    In,
+}
+
+impl TestersAre {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn are_out(&self) -> bool {
+        *self == Self::Out
+    }
 }
 
 /// One revision of the target as it runs.
@@ -60,9 +83,9 @@ pub struct Trouble {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// Have the candidate's instances, enough for this share.
+    /// Have the candidate's instances, enough for this share, and let in its testers once they are ready.
     EnsureCandidate { share: Share },
-    /// The one write.
+    /// The one write; at 0 testers are sent where everybody is as well.
     SetShare { share: Share },
     /// End the candidate: no new requests, drain, then gone.
     RemoveCandidate,
@@ -70,6 +93,14 @@ pub enum Effect {
     Adopt,
     /// Give stable its old release back.
     RestoreStable,
+}
+
+impl World {
+    /// Returns whether nobody's requests go to the candidate.
+    #[must_use]
+    pub fn is_given_back(&self) -> bool {
+        self.share == Some(Share::ZERO) && self.testers == TestersAre::Out
+    }
 }
 
 impl Workload {

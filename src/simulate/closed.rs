@@ -24,7 +24,7 @@ use crate::evidence::Evidence;
 use crate::history::{History, HistoryError, Record, Urgency};
 use crate::plan::{Defaults, Plan, Release};
 use crate::platform::{Platform, PlatformError};
-use crate::rollout::{Ask, Asks, Effect, ResultWord, Workload, World};
+use crate::rollout::{Ask, Asks, Effect, ResultWord, TestersAre, Workload, World};
 use crate::share::Share;
 
 const EPOCH: DateTime<Utc> = DateTime::UNIX_EPOCH;
@@ -224,6 +224,7 @@ impl Platform for Simulated<'_> {
         let candidates = inner.candidates() as u32;
         Ok(World {
             share: Some(inner.share),
+            testers: TestersAre::Out,
             stable: workload(inner.stable, inner.scenario.n_base, Share::FULL),
             candidate: inner.sized_for.map(|share| workload(RELEASE, candidates, share)),
             retiring: false,

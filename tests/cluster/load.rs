@@ -42,6 +42,8 @@ pub(crate) struct Visit {
     /// The header `host`, which routes go by.
     pub(crate) host: String,
     pub(crate) path: String,
+    /// One header more.
+    pub(crate) header: Option<(&'static str, &'static str)>,
     pub(crate) connections: Connections,
     pub(crate) users: u32,
     /// From one request of a user to the next.
@@ -53,7 +55,7 @@ impl Visit {
     pub(crate) fn new(address: &str, host: &str, connections: Connections) -> Self {
         let (address, host) = (address.to_owned(), host.to_owned());
         let pace = Duration::from_millis(100);
-        Self { address, host, path: "/".to_owned(), connections, users: 10, pace }
+        Self { address, host, path: "/".to_owned(), header: None, connections, users: 10, pace }
     }
 }
 
@@ -218,7 +220,10 @@ async fn request(
         Some(_) | None => connect(&visit.address, reached).await?,
     };
     connection.ready().await.map_err(|error| say(&error))?;
-    let request = http::Request::get(&visit.path).header("host", &visit.host);
+    let mut request = http::Request::get(&visit.path).header("host", &visit.host);
+    if let Some((name, value)) = visit.header {
+        request = request.header(name, value);
+    }
     let response = connection.send_request(request.body(Empty::new()).unwrap()).await;
     let (head, body) = response.map_err(|error| say(&error))?.into_parts();
     let body = body.collect().await.map_err(|error| say(&error))?.to_bytes();

@@ -14,6 +14,8 @@ mod good;
 
 mod people;
 
+mod testers;
+
 mod way_back;
 
 /// Short stages, judged by a threshold.

@@ -77,6 +77,12 @@ impl Trial {
         Load::start(self.space.cluster, Visit::new(&self.address, &self.host, connections))
     }
 
+    /// Sends 20 requests a second that have a header more.
+    pub(crate) fn testers(&self, header: (&'static str, &'static str)) -> Load {
+        let visit = Visit::new(&self.address, &self.host, Connections::Fresh);
+        Load::start(self.space.cluster, Visit { header: Some(header), users: 2, ..visit })
+    }
+
     /// Begins a promotion.
     pub(crate) fn start(&self, release: &str, policy: &str) -> Running {
         self.start_with(release, policy, &[])
@@ -108,9 +114,10 @@ impl Trial {
         path
     }
 
-    /// A policy is written without its router.
+    /// A policy is written without its router, or with all that splits the traffic.
     fn policy(&self, policy: &str) -> String {
         let traffic = match self.by {
+            _ if policy.contains("traffic:") => "",
             By::Service => "",
             By::Routes => "  traffic: { router: gateway-api, route: shop }\n",
         };

@@ -20,6 +20,9 @@ deployment:
       - latency_p95 > 1000ms
 ";
 
+const TESTERS: &str =
+    "  traffic: { router: gateway-api, testers: { header: x-release, value: next } }\n";
+
 /// An app file without a policy of its own.
 fn bare_app() -> String {
     let start = APP.find("deployment:").unwrap();
@@ -28,7 +31,8 @@ fn bare_app() -> String {
 }
 
 fn run(line: &str) -> Ran {
-    Gate::line(line).file("app.yaml", APP).file("bad.yaml", BAD_POLICY).run()
+    let gate = Gate::line(line).file("app.yaml", APP).file("bad.yaml", BAD_POLICY);
+    gate.file("testers.yaml", &format!("{SEED}{TESTERS}")).run()
 }
 
 fn objects(text: &str) -> Vec<Value> {
@@ -59,6 +63,10 @@ fn mistakes_of_usage_exit_with_2() {
     exits("plan app.yaml --release v3", 2, "has no release `v3`");
     exits("plan app.yaml --release v2 --policy canry", 2, "did you mean `canary`?");
     exits("plan app.yaml --release v2 --policy bad.yaml", 2, "bad.yaml:2:13");
+    for command in ["plan", "promote"] {
+        let line = format!("{command} app.yaml --release v2 --policy testers.yaml");
+        exits(&line, 2, "leave `traffic.testers` out of the policy");
+    }
     exits("promote app.yaml --release v3", 2, "has no release `v3`");
     exits("promote app.yaml --release v2 --policy bad.yaml", 2, "bad.yaml:2:13");
     exits("promote app.yaml --release v2 --on-cancel detach", 2, "needs a host");

@@ -8,7 +8,7 @@ use gate::evidence::Evidence;
 use gate::evidence::prometheus::reader::Settings;
 use gate::evidence::prometheus::{Arms, Credentials, Prometheus, Reader, Source};
 use gate::policy::EvidencePolicy;
-use gate::rollout::{Workload, World};
+use gate::rollout::{TestersAre, Workload, World};
 use gate::share::Share;
 
 use crate::real::{RealPrometheus, Target};
@@ -228,6 +228,7 @@ pub(crate) fn world() -> World {
     };
     World {
         share: Some(Share::ZERO),
+        testers: TestersAre::Out,
         stable: workload("v1"),
         candidate: Some(workload("v2")),
         retiring: false,

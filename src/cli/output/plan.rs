@@ -10,7 +10,7 @@ use crate::cluster::look::{Looked, Reach};
 use crate::cluster::owner::SILENT_AFTER;
 use crate::plan::{JudgePlan, Plan, Stage, TrafficPlan};
 use crate::platform::kubernetes::preflight::{Finding, Level};
-use crate::policy::{InsufficientTraffic, JudgeKind, Strategy};
+use crate::policy::{InsufficientTraffic, JudgeKind, Strategy, Testers};
 
 /// Columns between two columns of a table: what they stand apart, and nothing else.
 pub(crate) const GAP: usize = 3;
@@ -55,6 +55,11 @@ fn traffic(plan: &TrafficPlan) -> String {
         vec![format!("router     {}: {how}", plan.router), format!("services   {services}")];
     lines.extend(plan.set_apart.as_ref().map(|(key, value)| {
         format!("apart      the candidate's pods have {key}={value}, and a Service of their own")
+    }));
+    lines.extend(plan.testers.as_ref().map(|Testers { header, value }| {
+        format!(
+            "testers    who sends {header}: {value} reaches the candidate from when it is ready"
+        )
     }));
     lines.join("\n")
 }
@@ -199,4 +204,26 @@ fn source(judge: &JudgePlan) -> Option<String> {
         several => format!(", {several} queries of the policy's own"),
     };
     Some(format!("source     {url}\n           preset {preset}, {pace}{queries}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Testers, TrafficPlan, traffic};
+
+    #[test]
+    fn a_plan_says_who_reaches_the_candidate_before_anybody_else() {
+        let mut plan = TrafficPlan {
+            router: "gateway-api".into(),
+            services: vec!["shop".into()],
+            routes: vec!["shop".into()],
+            set_apart: None,
+            testers: None,
+            watchdog: None,
+        };
+        let without = traffic(&plan);
+        plan.testers = Some(Testers { header: "x-release".into(), value: "next".into() });
+        let line =
+            "testers    who sends x-release: next reaches the candidate from when it is ready";
+        assert_eq!(traffic(&plan), format!("{without}\n{line}"));
+    }
 }

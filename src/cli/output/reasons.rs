@@ -8,6 +8,7 @@ pub(crate) fn in_words(reason: &str) -> String {
         "shared_incident" => "a limit is broken by both revisions: an incident of both",
         "suspicion" => "something looks worse: too little to go back, too much to go on",
         "share_not_seen" => "the candidate has not been seen to get its share",
+        "testers_not_let_in" => "no gateway has been seen to let the testers in",
         "waiting_for_data" => "waiting for fresh counters of both revisions",
         "candidate_pod_silent" => "an instance of the candidate does not report",
         "bake" => "nothing wrong; the stage is younger than its bake",

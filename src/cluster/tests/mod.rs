@@ -8,6 +8,8 @@ mod judges;
 
 mod owners;
 
+mod routers;
+
 mod asking;
 
 mod beginning;

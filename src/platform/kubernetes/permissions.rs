@@ -15,7 +15,7 @@ use kube::api::{Api, PostParams};
 use super::access::Access;
 use super::names;
 use super::router::Router;
-use super::router::gateway_api::overlay;
+use super::router::gateway_api::{overlay, testers};
 use super::write::Kind;
 use crate::platform::PlatformError;
 
@@ -77,6 +77,9 @@ pub fn needed(scope: &Scope<'_>) -> Vec<Permission> {
             // A route of gate's own lies over one that somebody keeps applying.
             for route in &router.routes {
                 list.made(Kind::HttpRoute, &overlay::name(route));
+                if router.testers.is_some() {
+                    list.made(Kind::HttpRoute, &testers::name(route));
+                }
             }
             for service in &router.services {
                 list.made(Kind::Service, &names::candidate(service));

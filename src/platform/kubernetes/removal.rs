@@ -2,7 +2,7 @@
 //!
 //! Condemned pods are ended by one request *before* their Deployment goes: a termination that has
 //! begun with the application's own drain is not shortened later, and without this it would serve its
-//! kept-alive connections on for minutes. What carries no traffic goes after, the user's objects are
+//! kept-alive connections on for minutes. What lets testers in goes before them. What carries no traffic goes after, the user's objects are
 //! restored when no pod of the candidate is left, and gate's name goes last.
 
 use std::time::Duration;
@@ -34,6 +34,9 @@ impl Removal<'_> {
     #[must_use]
     pub fn next(&self, seen: &Snapshot) -> Vec<Write> {
         let mut writes = self.own_autoscaler(seen);
+        if seen.candidate.is_some() || !seen.candidates.is_empty() {
+            writes.splice(0..0, self.router.keep_out(seen));
+        }
         if let Some(own) = seen.candidate.as_ref().filter(|own| self.is_ours(own)) {
             if own.metadata.deletion_timestamp.is_none() {
                 writes.extend(self.end_pods(seen));

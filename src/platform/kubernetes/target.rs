@@ -20,7 +20,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::plan::Plan;
 use crate::platform::{Platform, PlatformError};
 use crate::policy::Strategy;
-use crate::rollout::{Effect, Workload, World};
+use crate::rollout::{Effect, TestersAre, Workload, World};
 use crate::share::Share;
 
 /// What a promotion needs to know beside its plan.
@@ -54,9 +54,9 @@ pub struct Kubernetes {
 #[derive(Clone, Copy, Debug)]
 struct Memory {
     asked: Share,
-    /// The share was seen to be more than 0, or could not be told, since it was last seen at 0.
+    /// The candidate was given requests, or that could not be told, since none were last seen to go there.
     served: bool,
-    /// When it was seen at 0 after that: no request was given to the candidate later.
+    /// When none were seen to go there after that: no request was given to it later.
     last_served: Option<DateTime<Utc>>,
     /// Since when no new request goes to the candidate, while something is left to write for that to last.
     barred_since: Option<DateTime<Utc>>,
@@ -185,9 +185,12 @@ impl Kubernetes {
             left.then(|| Workload { revision: hash.clone(), ..gone() })
         };
         let share = self.lasting(seen, self.share(seen), now);
-        let last_assigned = self.note_share(share, now);
+        let testers = router.testers_are(seen, revision);
+        let served = share != Some(Share::ZERO) || testers != TestersAre::Out;
+        let last_assigned = self.note_served(served, now);
         World {
             share,
+            testers,
             stable,
             candidate: candidate.or_else(residue),
             retiring: false,
@@ -208,7 +211,7 @@ impl Kubernetes {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let order = self.order(seen, memory.asked);
         let is_zero = share == Some(Share::ZERO) && memory.asked.is_zero() && !order.adopted;
-        if !is_zero || self.settings.router.next(seen, &order).is_empty() {
+        if !is_zero || self.settings.router.lasts(seen, &order) {
             memory.barred_since = None;
             return share;
         }
@@ -216,10 +219,9 @@ impl Kubernetes {
         share.filter(|_| (now - since).to_std().is_ok_and(|length| length >= BAR_LIMIT))
     }
 
-    /// Requests went to the candidate until its share was seen at 0.
-    fn note_share(&self, share: Option<Share>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    /// Requests went to the candidate until its share was seen at 0, and its testers out.
+    fn note_served(&self, serves: bool, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let serves = share.is_none_or(|share| !share.is_zero());
         if memory.served && !serves {
             memory.last_served = Some(now);
         }
@@ -272,6 +274,7 @@ impl Kubernetes {
                 writes.push(candidate::resize(own, copies, share));
             }
         }
+        writes.extend(router.let_in(seen, &self.order(seen, share)));
         Ok(writes)
     }
 

@@ -16,7 +16,7 @@ use crate::evidence::scrape::scrape;
 use crate::plan::{Plan, Release};
 use crate::platform::{Platform, PlatformError};
 use crate::policy::METRICS;
-use crate::rollout::{Effect, Trouble, Workload, World};
+use crate::rollout::{Effect, TestersAre, Trouble, Workload, World};
 use crate::share::Share;
 
 /// Probes without which nothing passes, or the probe's threshold if that is more (rules of the judge, C6).
@@ -180,6 +180,7 @@ impl Platform for Target {
         let candidate = roster.candidate.as_ref();
         Ok(World {
             share: Some(proxy.share()),
+            testers: TestersAre::Out,
             stable: workload(&roster.stable),
             candidate: candidate.map(workload),
             retiring: !roster.retiring.is_empty(),

@@ -75,6 +75,18 @@ fn each_mistake_is_told_with_its_place() {
         ("hold_max: 30s", "4:13", "between 1m and 30days"),
         ("traffic: { router: ~ }", "4:22", "expected a text, found nothing"),
         ("traffic: { ignore_services: api }", "4:31", "expected a list, found `api`"),
+        ("traffic: { tester: {} }", "4:14", "did you mean `testers`?"),
+        ("traffic: { testers: { header: x } }", "4:25", "the key `value` is missing"),
+        ("traffic: { testers: { value: x } }", "4:25", "the key `header` is missing"),
+        ("traffic: { testers: { header: ~, value: x } }", "4:33", "expected a text, found nothing"),
+        ("traffic: { testers: { header: x, value: '' } }", "4:43", "expected a text"),
+        ("traffic: { testers: { header: ':path', value: x } }", "4:33", "name of a header"),
+        ("traffic: { testers: { header: x y, value: x } }", "4:33", "letters, digits and !#$"),
+        ("traffic: { testers: { header: größe, value: x } }", "4:33", "at most 256"),
+        ("traffic: { testers: { header: Host, value: x } }", "4:33", "names the application"),
+        ("traffic: { testers: { header: x, value: ' y' } }", "4:43", "begins or ends with"),
+        ("traffic: { testers: { header: x, value: 'y ' } }", "4:43", "begins or ends with"),
+        ("traffic: { testers: { header: x, value: \"y\\tz\" } }", "4:43", "control character"),
         ("freeze: [{ from: Fri 16:00, to: Mon 08:00 }]", "4:14", "the key `zone` is missing"),
         (
             "freeze: [{ from: Fri, to: Mon 08:00, zone: UTC }]",
@@ -114,6 +126,30 @@ fn the_ends_of_every_range_are_allowed() {
     ] {
         super::policy(&with(piece));
     }
+}
+
+/// How long the name and the value of the testers' header are, and what is said against it.
+#[track_caller]
+fn check_lengths(name: usize, value: usize, expected: Option<&str>) {
+    let (name, value) = ("x".repeat(name), "é".repeat(value));
+    let text = with(&format!("traffic: {{ testers: {{ header: {name}, value: {value} }} }}"));
+    let Some(expected) = expected else {
+        super::policy(&text);
+        return;
+    };
+    let report = refused(text.as_bytes());
+    let [only] = report.notes() else { panic!("{report}") };
+    assert!(only.message.contains(expected), "{report}");
+}
+
+#[test]
+fn a_testers_header_is_as_long_as_the_gateway_api_takes_it() {
+    check_lengths(1, 1, None);
+    check_lengths(256, 4096, None);
+    check_lengths(257, 1, Some("the name of a header"));
+    check_lengths(1, 4097, Some("at most 4096 characters, this has 4097"));
+    let marks = "traffic: { testers: { header: \"a!#$%&'*+-.^_`|~9\", value: a b } }";
+    super::policy(&with(marks));
 }
 
 #[test]

@@ -66,6 +66,19 @@ fn a_candidate_that_serves_at_share_0_because_stable_can_not_is_kept() {
 }
 
 #[test]
+fn nobody_is_safe_while_testers_still_reach_it() {
+    for testers in [TestersAre::In, TestersAre::Between] {
+        let mut scene = Scene::rolling_back().with_testers();
+        scene.share(0.0).testers(testers).looks(&format!("rolling back: {TO_ZERO}"));
+        assert_eq!(scene.back().safe, None);
+        scene.testers(TestersAre::Out).looks(
+            "rolling back: remove candidate | the candidate to finish what it has begun, until 11:00",
+        );
+        assert_eq!(scene.back().safe, Some(at(1, 0)));
+    }
+}
+
+#[test]
 fn it_is_not_back_before_stable_has_its_old_release() {
     let mut scene = Scene::rolling_back();
     scene

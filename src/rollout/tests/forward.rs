@@ -75,6 +75,75 @@ fn blue_green_proves_itself_without_users_and_then_switches() {
 }
 
 #[test]
+fn testers_are_let_in_before_the_first_share_and_kept_in() {
+    let mut scene = Scene::new(&[0.0, 100.0]).with_testers();
+    let (let_in, waits) = ("candidate for 0 %", "its testers to be let in");
+    scene
+        .candidate(1, 0.0)
+        .looks("preparing: candidate for 0 % | the candidate to be ready, until 7:00")
+        .candidate(2, 0.0)
+        .looks(&format!("preparing: {let_in} | {waits}, until 7:00"))
+        .testers(TestersAre::Between)
+        .looks(&format!("preparing: {let_in} | {waits}, until 7:00"))
+        .testers(TestersAre::In)
+        .looks("holding 1: - | evidence, until 10:00")
+        .at(0, 30)
+        .says(collecting())
+        .testers(TestersAre::Out)
+        .looks(&format!("holding 1: {let_in} | the hold to be over, until 1:00"))
+        .testers(TestersAre::In)
+        .looks("holding 1: - | the hold to be over, until 1:00")
+        .at(1, 0)
+        .says(Verdict::Pass)
+        .candidate(2, 100.0)
+        .testers(TestersAre::Between)
+        .looks("holding 1: candidate for 100 % | the candidate to have what 100 % needs, until 10:00")
+        .testers(TestersAre::In)
+        .looks("shifting 2: share 100 % | 100 % to be seen, until 11:00")
+        .testers(TestersAre::Out)
+        .looks("shifting 2: candidate for 100 % | the candidate to have what this share needs, until 11:00");
+}
+
+#[test]
+fn a_gateway_that_lets_no_testers_in_is_named_when_the_time_is_over() {
+    let no_proof = |word: &str| {
+        Because::NoProof(vec![crate::analysis::Unknown::Judge { word: word.to_owned() }])
+    };
+    let mut scene = Scene::new(&[0.0, 100.0]).with_testers();
+    scene.candidate(2, 0.0).step();
+    scene.at(6, 59).step();
+    assert_eq!(scene.phase(), "preparing");
+    scene.at(7, 0).step();
+    assert_eq!(scene.back().because, no_proof("testers_not_let_in"));
+    let mut unready = Scene::new(&[0.0, 100.0]).with_testers();
+    unready.candidate(1, 0.0).step();
+    unready.at(7, 0).step();
+    assert_ne!(unready.back().because, no_proof("testers_not_let_in"));
+}
+
+#[test]
+fn a_plan_without_testers_waits_for_none() {
+    for testers in [TestersAre::Out, TestersAre::Between] {
+        let mut scene = Scene::new(&[0.0, 100.0]);
+        scene.candidate(2, 0.0).testers(testers).looks("holding 1: - | evidence, until 10:00");
+    }
+}
+
+#[test]
+fn stable_has_its_testers_back_before_what_was_the_candidate_goes() {
+    let mut scene = Scene::adopting().with_testers();
+    scene
+        .stable("v2", 2)
+        .share(0.0)
+        .testers(TestersAre::In)
+        .looks("cleaning: share 0 % | traffic to be back at stable, until 11:00")
+        .testers(TestersAre::Between)
+        .looks("cleaning: share 0 % | traffic to be back at stable, until 11:00")
+        .testers(TestersAre::Out)
+        .looks("cleaning: remove candidate | the old revision to finish what it has begun, until 11:00");
+}
+
+#[test]
 fn what_is_there_already_is_not_waited_for() {
     Scene::new(&[5.0, 100.0])
         .candidate(2, 5.0)

@@ -19,7 +19,7 @@ use super::*;
 use crate::analysis::ProbeCount;
 use crate::plan::{Defaults, Release};
 use crate::platform::kubernetes::watching::Slot;
-use crate::rollout::{Workload, World};
+use crate::rollout::{TestersAre, Workload, World};
 
 /// What the API server does with a request.
 #[derive(Clone, Debug)]
@@ -189,6 +189,7 @@ fn no_world() -> World {
     };
     World {
         share: None,
+        testers: TestersAre::Out,
         stable: none,
         candidate: None,
         retiring: false,

@@ -2,6 +2,7 @@ use serde_json::Value;
 
 use super::{Permission, Scope, needed, role};
 use crate::platform::kubernetes::router::{GatewayApi, PlainService, Router};
+use crate::policy::Testers;
 
 fn service() -> Router {
     Router::Service(PlainService { services: vec!["web".into(), "web-admin".into()] })
@@ -13,6 +14,7 @@ fn gateway() -> Router {
         services: vec!["web".into()],
         key: "app".into(),
         value: "web-candidate".into(),
+        testers: None,
     })
 }
 
@@ -80,6 +82,18 @@ fn each_choice_adds_what_it_needs() {
             "delete httproutes.gateway.networking.k8s.io shop-gate",
             "get httproutes.gateway.networking.k8s.io shop, shop-gate",
             "patch httproutes.gateway.networking.k8s.io shop, shop-gate",
+        ]
+    );
+    let mut with_testers = gateway.clone();
+    if let Router::GatewayApi(router) = &mut with_testers {
+        router.testers = Some(Testers { header: "x-release".into(), value: "next".into() });
+    }
+    assert_eq!(
+        more(&Scope { router: &with_testers, ..plain }, &Scope { router: &gateway, ..plain }),
+        [
+            "delete httproutes.gateway.networking.k8s.io shop-gate, shop-gate-testers",
+            "get httproutes.gateway.networking.k8s.io shop, shop-gate, shop-gate-testers",
+            "patch httproutes.gateway.networking.k8s.io shop, shop-gate, shop-gate-testers",
         ]
     );
     assert_eq!(more(&Scope { pods_proxy: true, ..plain }, &plain), ["get pods/proxy"]);

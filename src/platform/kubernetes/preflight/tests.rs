@@ -69,6 +69,7 @@ fn gateway() -> Scene {
         services: vec!["web".into()],
         key: "app".into(),
         value: "web-candidate".into(),
+        testers: None,
     };
     let around = Surroundings { routes_served: Looked::Seen(true), ..scene().around };
     Scene { router: Router::GatewayApi(router), around, ..scene() }

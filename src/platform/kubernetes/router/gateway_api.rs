@@ -5,18 +5,18 @@
 //! then only weights change, and the user's shape comes back when it is at 0 again. The way back is the
 //! weight first. A route that somebody keeps applying is not edited: see [`overlay`].
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use super::super::names::{self, REVISION, TARGET};
-use super::super::ownership;
-use super::super::snapshot::{Snapshot, label};
+use super::super::names;
+use super::super::snapshot::Snapshot;
 use super::super::write::{Kind, Op, Write};
 use super::endpoints::Behind;
 use super::{Isolation, Order, furthest, residue};
+use crate::policy::Testers;
 use crate::share::Share;
 use backends::{Note, Pair};
+use overlay::Asks;
 use status::Needed;
 
 pub mod backends;
@@ -26,6 +26,10 @@ pub mod status;
 pub mod made;
 
 pub mod overlay;
+
+pub mod testers;
+
+mod restore;
 
 mod choose;
 
@@ -39,6 +43,8 @@ pub struct GatewayApi {
     /// What sets the candidate's pods apart.
     pub key: String,
     pub value: String,
+    /// Who reaches the candidate from when it is ready.
+    pub testers: Option<Testers>,
 }
 
 /// Copies for a share of the requests, one at least.
@@ -71,29 +77,39 @@ impl GatewayApi {
     fn moved(&self, seen: &Snapshot, name: &str, route: &DynamicObject) -> bool {
         let own = seen.routes.get(&overlay::name(name));
         own.filter(|own| made::is_ours(&own.metadata))
-            .is_some_and(|own| !overlay::fits(own, route, &self.services))
+            .is_some_and(|own| !overlay::fits(own, route, Asks::METHOD, &self.services))
     }
 
     pub(super) fn next(&self, seen: &Snapshot, order: &Order<'_>) -> Vec<Write> {
-        if order.share.is_zero() || self.has_moved(seen) {
-            return self.back(seen);
+        if order.share.is_zero() {
+            return self.back(seen, self.carriers(seen).chain(self.testers_routes(seen)));
         }
-        let services = self.backends(seen);
-        let made: Vec<Write> = services
-            .iter()
-            .filter_map(|service| made::service(seen, service, order.revision))
-            .collect();
+        if self.has_moved(seen) {
+            return self.back(seen, self.carriers(seen));
+        }
+        let made = self.candidates_services(seen, order);
         if !made.is_empty() {
             return made;
         }
+        let ready = self.is_ready(seen);
+        self.present(seen)
+            .filter_map(|(name, route)| self.route(seen, order, name, route, ready))
+            .collect()
+    }
+
+    /// Makes the candidate's Services.
+    fn candidates_services(&self, seen: &Snapshot, order: &Order<'_>) -> Vec<Write> {
+        let services = self.backends(seen).into_iter();
+        services.filter_map(|service| made::service(seen, &service, order.revision)).collect()
+    }
+
+    /// Returns whether every one of them has somebody behind it.
+    fn is_ready(&self, seen: &Snapshot) -> bool {
         let serves = |service: &String| {
             let behind = Behind::of(seen, &names::candidate(service));
             behind.is_some_and(|behind| behind.candidate > 0)
         };
-        let ready = services.iter().all(serves);
-        self.present(seen)
-            .filter_map(|(name, route)| self.route(seen, order, name, route, ready))
-            .collect()
+        self.backends(seen).iter().all(serves)
     }
 
     /// Returns the next write for one of the user's routes.
@@ -110,9 +126,7 @@ impl GatewayApi {
                 Some((_, taken)) if !made::is_ours(&taken.metadata) => return None,
                 Some(own) => own,
                 None => {
-                    let own =
-                        overlay::route(seen, route, &self.services, order.revision, order.now)?;
-                    return Some(Write::Create { kind: Kind::HttpRoute, object: Box::new(own) });
+                    return self.lay(seen, order, &overlay::name(name), route, Asks::METHOD);
                 }
             }
         } else if self.is_joined(route) {
@@ -120,27 +134,61 @@ impl GatewayApi {
         } else {
             return Some(self.join(order, name, route));
         };
+        ready.then(|| self.raise(order, name, route, order.share)).flatten()
+    }
+
+    /// Makes a route of gate's own over one of the user's.
+    fn lay(
+        &self,
+        seen: &Snapshot,
+        order: &Order<'_>,
+        name: &str,
+        of: &DynamicObject,
+        asks: Asks<'_>,
+    ) -> Option<Write> {
+        let when = (order.revision, order.now);
+        let own = overlay::route(seen, name, of, asks, &self.services, when)?;
+        Some(Write::Create { kind: Kind::HttpRoute, object: Box::new(own) })
+    }
+
+    /// Gives a route its weights, once the data plane has all of its backends.
+    fn raise(
+        &self,
+        order: &Order<'_>,
+        name: &str,
+        route: &DynamicObject,
+        share: Share,
+    ) -> Option<Write> {
         let settled = backends::noted(route)
             .is_none_or(|note| backends::has_settled(note.at, order.now))
             && status::is(route, Needed::Resolved);
-        (settled && ready).then(|| self.weigh(name, route, order.share)).flatten()
+        settled.then(|| self.weigh(name, route, share)).flatten()
     }
 
     /// The way back: every partner's weight to 0, where stable has somebody to take the requests.
-    fn back(&self, seen: &Snapshot) -> Vec<Write> {
+    fn back<'a>(
+        &self,
+        seen: &Snapshot,
+        routes: impl Iterator<Item = (&'a String, &'a DynamicObject)>,
+    ) -> Vec<Write> {
         let serves =
             |service: &String| Behind::of(seen, service).is_some_and(|behind| behind.others > 0);
         if !self.backends(seen).iter().all(serves) {
             return Vec::new();
         }
-        self.zero(seen)
+        self.zero(routes)
     }
 
-    fn zero(&self, seen: &Snapshot) -> Vec<Write> {
-        let used = self
-            .carriers(seen)
-            .filter(|(_, route)| self.shares(route).iter().any(|share| !share.is_zero()));
+    fn zero<'a>(
+        &self,
+        routes: impl Iterator<Item = (&'a String, &'a DynamicObject)>,
+    ) -> Vec<Write> {
+        let used = routes.filter(|(_, route)| !self.is_at_zero(route));
         used.filter_map(|(name, route)| self.weigh(name, route, Share::ZERO)).collect()
+    }
+
+    fn is_at_zero(&self, route: &DynamicObject) -> bool {
+        self.shares(route).iter().all(|share| share.is_zero())
     }
 
     /// Puts the partners beside the user's backends, at weight 0.
@@ -198,46 +246,6 @@ impl GatewayApi {
         }
         // What looks like the order and is not stays unknown until it is.
         Some(present).filter(|share| *share != order.share)
-    }
-
-    pub(super) fn restore(&self, seen: &Snapshot, revision: &str) -> Vec<Write> {
-        let zero = self.zero(seen);
-        if !zero.is_empty() {
-            return zero;
-        }
-        let (mut shapes, mut entries) = (Vec::new(), Vec::new());
-        for (name, route) in self.present(seen) {
-            let patch = |ops| Write::Patch { kind: Kind::HttpRoute, name: name.clone(), ops };
-            shapes.extend(Some(self.reshape(route)).filter(|ops| !ops.is_empty()).map(patch));
-            entries.extend(ownership::disown(Kind::HttpRoute, &route.metadata));
-        }
-        let own = seen.routes.iter().map(|(name, route)| (Kind::HttpRoute, name, &route.metadata));
-        shapes.extend(removed(seen, own, revision));
-        let own =
-            seen.services.iter().map(|(name, service)| (Kind::Service, name, &service.metadata));
-        let services = removed(seen, own, revision);
-        // The routes first: no backend is removed that one still names.
-        [shapes, entries, services]
-            .into_iter()
-            .find(|writes| !writes.is_empty())
-            .unwrap_or_default()
-    }
-
-    /// Returns what brings the user's backends back literally.
-    fn reshape(&self, route: &DynamicObject) -> Vec<Op> {
-        let note = backends::noted(route);
-        let used = self
-            .rules(route)
-            .filter(|(_, _, pairs)| pairs.iter().any(|pair| pair.candidate.is_some()));
-        let mut ops: Vec<Op> = used
-            .flat_map(|(index, refs, _)| {
-                let noted = note.as_ref().and_then(|note| note.rules.get(&index));
-                let before = backends::original(refs, &self.services, noted);
-                backends::replace(index, refs, &before)
-            })
-            .collect();
-        ops.extend(residue::unnote(&route.metadata));
-        ops
     }
 
     /// Returns the rules that have a backend of the target.
@@ -303,24 +311,4 @@ impl GatewayApi {
         };
         self.services.iter().filter(named).cloned().collect()
     }
-}
-
-/// Returns the writes that remove what gate has made for this promotion or another of the target.
-fn removed<'a>(
-    seen: &Snapshot,
-    objects: impl Iterator<Item = (Kind, &'a String, &'a ObjectMeta)>,
-    revision: &str,
-) -> Vec<Write> {
-    let target = seen.target.as_ref().and_then(|target| target.metadata.name.as_deref());
-    let target = target.map(names::target_label);
-    let ours = objects.filter(|(_, _, meta)| {
-        let of = label(meta.labels.as_ref(), TARGET);
-        of.is_some()
-            && (of == target.as_deref() || label(meta.labels.as_ref(), REVISION) == Some(revision))
-            && meta.deletion_timestamp.is_none()
-    });
-    ours.filter_map(|(kind, name, meta)| {
-        Some(Write::Delete { kind, name: name.clone(), uid: meta.uid.clone()? })
-    })
-    .collect()
 }

@@ -12,6 +12,7 @@ use super::snapshot::{Snapshot, label};
 use super::write::Write;
 use crate::plan::TrafficPlan;
 use crate::policy::Strategy;
+use crate::rollout::TestersAre;
 use crate::share::Share;
 
 pub mod residue;
@@ -78,13 +79,15 @@ impl Router {
                 services: services.clone(),
                 routes: Vec::new(),
                 set_apart: None,
+                testers: None,
                 watchdog: None,
             },
-            Self::GatewayApi(GatewayApi { routes, services, key, value }) => TrafficPlan {
+            Self::GatewayApi(GatewayApi { routes, services, key, value, testers }) => TrafficPlan {
                 router: GATEWAY_API.into(),
                 services: services.clone(),
                 routes: routes.clone(),
                 set_apart: Some((key.clone(), value.clone())),
+                testers: testers.clone(),
                 watchdog: None,
             },
         }
@@ -101,6 +104,7 @@ impl Router {
                 services,
                 key: key.clone(),
                 value: value.clone(),
+                testers: plan.testers.clone(),
             })),
             _other => None,
         }
@@ -140,6 +144,43 @@ impl Router {
         match self {
             Self::Service(router) => router.share(seen, order),
             Self::GatewayApi(router) => router.share(seen, order),
+        }
+    }
+
+    /// Returns the next writes that let the testers in, now that the candidate is there. Never asked for on
+    /// the way back: there [`next`](Self::next) for no share sends them where everybody goes.
+    #[must_use]
+    pub fn let_in(&self, seen: &Snapshot, order: &Order<'_>) -> Vec<Write> {
+        match self {
+            Self::Service(_) => Vec::new(),
+            Self::GatewayApi(router) => router.let_in(seen, order),
+        }
+    }
+
+    /// Returns the writes that remove what lets testers in, before the candidate ends.
+    #[must_use]
+    pub fn keep_out(&self, seen: &Snapshot) -> Vec<Write> {
+        match self {
+            Self::Service(_) => Vec::new(),
+            Self::GatewayApi(router) => router.keep_out(seen),
+        }
+    }
+
+    /// Returns where the testers are, as the data plane has it.
+    #[must_use]
+    pub fn testers_are(&self, seen: &Snapshot, revision: &str) -> TestersAre {
+        match self {
+            Self::Service(_) => TestersAre::Out,
+            Self::GatewayApi(router) => router.testers_are(seen, revision),
+        }
+    }
+
+    /// Returns whether a share of 0 that is seen is more than a selector that somebody else may write.
+    #[must_use]
+    pub fn lasts(&self, seen: &Snapshot, order: &Order<'_>) -> bool {
+        match self {
+            Self::Service(router) => router.next(seen, order).is_empty(),
+            Self::GatewayApi(_) => true,
         }
     }
 

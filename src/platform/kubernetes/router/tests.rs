@@ -1,8 +1,10 @@
 //! Both routers, turn by turn, against a cluster in memory.
 
 mod cluster;
+mod requests;
 mod walk;
 
 mod backends;
 mod refusals;
 mod storm;
+mod testers;

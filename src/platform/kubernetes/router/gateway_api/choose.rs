@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::super::super::names;
 use super::super::super::snapshot::Snapshot;
 use super::super::{NO_SERVICE, selector, services_of};
-use super::{GatewayApi, backends, made, overlay};
+use super::{GatewayApi, backends, made, overlay, testers};
+use crate::policy::Traffic;
 
 /// Backends of one rule, as the API has it.
 const BACKENDS_MAX: usize = 16;
@@ -18,20 +19,15 @@ impl GatewayApi {
     ///
     /// # Errors
     /// Why this router can't do it, in words for the user.
-    pub fn new(
-        seen: &Snapshot,
-        template: &Value,
-        route: Option<&str>,
-        ignored: &[String],
-    ) -> Result<Self, String> {
-        let services: Vec<String> =
-            services_of(seen, template, ignored).into_iter().map(str::to_owned).collect();
+    pub fn new(seen: &Snapshot, template: &Value, traffic: &Traffic) -> Result<Self, String> {
+        let services = services_of(seen, template, &traffic.ignore_services);
+        let services: Vec<String> = services.into_iter().map(str::to_owned).collect();
         if services.is_empty() {
             return Err(NO_SERVICE.into());
         }
-        let routes = routes(seen, &services, route)?;
+        let routes = routes(seen, &services, traffic.route.as_deref())?;
         let (key, value) = label(seen, &services)?;
-        let router = Self { routes, services, key, value };
+        let router = Self { routes, services, key, value, testers: traffic.testers.clone() };
         router.obstacle(seen).map_or(Ok(router), Err)
     }
 
@@ -53,7 +49,9 @@ impl GatewayApi {
                 ));
             }
             let over = self.lays_over(seen, name, route);
-            over.then(|| overlay::refuses(route, seen)).flatten()
+            let refused = over.then(|| overlay::refuses(route, seen)).flatten();
+            let testers = self.testers.as_ref();
+            refused.or_else(|| testers::refuses(route, seen, testers?))
         })
     }
 }

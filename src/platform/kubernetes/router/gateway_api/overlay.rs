@@ -15,6 +15,7 @@ use super::super::super::snapshot::Snapshot;
 use super::super::super::write::Kind;
 use super::backends::{self, Note};
 use super::made;
+use crate::policy::Testers;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// Of one rule, and of all rules together, as the API has it.
@@ -76,42 +77,83 @@ pub fn refuses(route: &DynamicObject, seen: &Snapshot) -> Option<String> {
     })
 }
 
-/// Returns gate's route over a user's, the candidate at weight 0; `None` until the target is there.
+/// What a route of gate's own asks of a request beside what the user's asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asks<'a> {
+    /// One of the methods: else the user's would be as specific.
+    pub method: bool,
+    /// The header of the testers.
+    pub header: Option<&'a Testers>,
+}
+
+impl Asks<'_> {
+    /// A route over the user's, for everybody.
+    pub const METHOD: Self = Self { method: true, header: None };
+
+    fn of(self, one: &Value) -> Vec<Value> {
+        let mut one = one.clone();
+        if let Some(Testers { header, value }) = self.header {
+            let mut headers = one["headers"].as_array().cloned().unwrap_or_default();
+            headers.push(json!({ "type": "Exact", "name": header, "value": value }));
+            one["headers"] = Value::Array(headers);
+        }
+        if !self.method {
+            return vec![one];
+        }
+        let with = |method: &&str| {
+            let mut one = one.clone();
+            one["method"] = json!(method);
+            one
+        };
+        METHODS.iter().map(with).collect()
+    }
+}
+
+/// Returns a route of gate's own over a user's, the candidate at weight 0; `None` until the target is there.
 #[must_use]
 pub fn route(
     seen: &Snapshot,
+    name: &str,
     of: &DynamicObject,
+    asks: Asks<'_>,
     services: &[String],
-    revision: &str,
-    now: DateTime<Utc>,
+    (revision, now): (&str, DateTime<Utc>),
 ) -> Option<DynamicObject> {
-    let name = name(of.metadata.name.as_deref()?);
-    let mut object = made::object(seen, Kind::HttpRoute, &name, revision)?;
-    let rules = backends::rules(of)
-        .filter(|(_, refs)| !backends::pairs(refs, services).is_empty())
-        .map(|(index, refs)| (index, refs.to_vec()));
+    let mut object = made::object(seen, Kind::HttpRoute, name, revision)?;
+    let rules =
+        originals(of, services).filter(|(_, refs)| !backends::pairs(refs, services).is_empty());
     let note = json!(Note { at: now, rules: rules.collect() }).to_string();
     object.metadata.annotations = Some(BTreeMap::from([(names::ORIGINAL.to_owned(), note)]));
-    object.data = json!({ "spec": spec(of, services) });
+    object.data = json!({ "spec": spec(of, asks, services) });
     Some(object)
 }
 
 /// Returns whether gate's route is still what it would be if it were laid now, weights apart.
 #[must_use]
-pub fn fits(own: &DynamicObject, of: &DynamicObject, services: &[String]) -> bool {
+pub fn fits(own: &DynamicObject, of: &DynamicObject, asks: Asks<'_>, services: &[String]) -> bool {
     let present = own.data.get("spec").cloned().unwrap_or_default();
-    unweighted(present) == unweighted(spec(of, services))
+    unweighted(present) == unweighted(spec(of, asks, services))
 }
 
-fn spec(of: &DynamicObject, services: &[String]) -> Value {
+fn spec(of: &DynamicObject, asks: Asks<'_>, services: &[String]) -> Value {
     let mut spec = of.data.get("spec").cloned().unwrap_or_default();
-    for rule in spec.get_mut("rules").and_then(Value::as_array_mut).into_iter().flatten() {
-        rule["matches"] = Value::Array(matches(rule).iter().flat_map(with_methods).collect());
+    let rules = spec.get_mut("rules").and_then(Value::as_array_mut).into_iter().flatten();
+    for (rule, (_, refs)) in rules.zip(originals(of, services)) {
+        rule["matches"] = matches(rule).iter().flat_map(|one| asks.of(one)).collect();
         if rule.get("backendRefs").is_some() {
-            rule["backendRefs"] = Value::Array(backends::joined(backends::refs(rule), services));
+            rule["backendRefs"] = Value::Array(backends::joined(&refs, services));
         }
     }
     spec
+}
+
+/// The backends of each rule as the user has written them.
+fn originals(of: &DynamicObject, services: &[String]) -> impl Iterator<Item = (usize, Vec<Value>)> {
+    let note = backends::noted(of);
+    backends::rules(of).map(move |(index, refs)| {
+        let noted = note.as_ref().and_then(|note| note.rules.get(&index));
+        (index, backends::original(refs, services, noted))
+    })
 }
 
 fn unweighted(mut spec: Value) -> Value {
@@ -124,11 +166,11 @@ fn unweighted(mut spec: Value) -> Value {
     spec
 }
 
-fn rules(route: &DynamicObject) -> impl Iterator<Item = &Value> {
+pub(super) fn rules(route: &DynamicObject) -> impl Iterator<Item = &Value> {
     route.data.pointer("/spec/rules").and_then(Value::as_array).into_iter().flatten()
 }
 
-fn matches_of(rule: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn matches_of(rule: &Value) -> impl Iterator<Item = &Value> {
     rule.get("matches").and_then(Value::as_array).into_iter().flatten()
 }
 
@@ -139,19 +181,11 @@ fn matches(rule: &Value) -> Vec<Value> {
     if written.is_empty() { every() } else { written }
 }
 
-fn with_methods(one: &Value) -> impl Iterator<Item = Value> {
-    METHODS.iter().map(move |method| {
-        let mut one = one.clone();
-        one["method"] = json!(method);
-        one
-    })
-}
-
 fn is_fine(one: &Value) -> bool {
     one.get("headers").is_some() || one.get("queryParams").is_some()
 }
 
-fn shares_a_parent(one: &DynamicObject, other: &DynamicObject) -> bool {
+pub(super) fn shares_a_parent(one: &DynamicObject, other: &DynamicObject) -> bool {
     let parents = |route: &DynamicObject| -> Vec<Value> {
         let parents = route.data.pointer("/spec/parentRefs").and_then(Value::as_array);
         parents.into_iter().flatten().filter_map(|parent| parent.get("name").cloned()).collect()

@@ -10,6 +10,9 @@ pub enum Needed {
     Resolved,
     /// Accepted as it is now: enough for a way back, which must not wait for a backend that is gone.
     Accepted,
+    /// Whoever has ever taken it has seen what it is now, whatever they say of it: a way back must not
+    /// wait for a route that nobody takes either.
+    Seen,
 }
 
 /// Returns whether every parent of a route says so of its newest generation.
@@ -23,7 +26,8 @@ pub fn is(route: &DynamicObject, needed: Needed) -> bool {
     parents.iter().all(|parent| {
         let own = |told: &&Value| told.get("parentRef").is_some_and(|other| same(parent, other));
         let mut own = status.iter().filter(own).peekable();
-        own.peek().is_some() && own.all(|told| agrees(route, told, needed))
+        let is_taken = own.peek().is_some() || needed == Needed::Seen;
+        is_taken && own.all(|told| agrees(route, told, needed))
     })
 }
 
@@ -38,7 +42,7 @@ fn agrees(route: &DynamicObject, told: &Value, needed: Needed) -> bool {
                 && (!must || condition.get("status").and_then(Value::as_str) == Some("True"))
         })
     };
-    holds("Accepted", true) && holds("ResolvedRefs", needed == Needed::Resolved)
+    holds("Accepted", needed != Needed::Seen) && holds("ResolvedRefs", needed == Needed::Resolved)
 }
 
 /// What is left out of one may be filled in, in the other; what tells parents apart is in both.

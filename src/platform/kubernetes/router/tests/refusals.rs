@@ -7,6 +7,7 @@ use super::walk::{Kept, Walk, percent};
 use crate::platform::kubernetes::router::GatewayApi;
 use crate::platform::kubernetes::router::gateway_api::overlay;
 use crate::platform::kubernetes::write::Kind;
+use crate::policy::{Testers, Traffic};
 use crate::share::Share;
 
 /// A change of the Service `web`, the share of a plan, and what is said against it.
@@ -33,7 +34,8 @@ fn plain_services_that_can_not_be_split_are_refused() {
 fn check_route(change: impl FnOnce(&mut Cluster), route: Option<&str>, expected: Result<(), &str>) {
     let mut cluster = Cluster::with_route(2);
     change(&mut cluster);
-    let said = GatewayApi::new(&cluster.snapshot(), &cluster.template(), route, &[]);
+    let traffic = Traffic { route: route.map(str::to_owned), ..Traffic::default() };
+    let said = GatewayApi::new(&cluster.snapshot(), &cluster.template(), &traffic);
     match (said, expected) {
         (Ok(router), Ok(())) => {
             assert_eq!((router.key.as_str(), router.value.as_str()), ("app", "web-candidate"));
@@ -133,4 +135,83 @@ fn a_route_is_laid_over_only_where_it_wins_and_hides_nothing() {
         it.put(Kind::HttpRoute, "testers", finer);
     };
     check_route(beside, None, Err("the HTTPRoute testers"));
+}
+
+/// A change of what is there, and what is then said against testers who send `x-release`.
+#[track_caller]
+fn check_testers(change: impl FnOnce(&mut Cluster), expected: Option<&str>) {
+    let mut cluster = Cluster::with_route(2);
+    change(&mut cluster);
+    let testers = Some(Testers { header: "x-release".into(), value: "next".into() });
+    let seen = cluster.snapshot();
+    let new = |testers| {
+        let traffic = Traffic { testers, ..Traffic::default() };
+        GatewayApi::new(&seen, &cluster.template(), &traffic).map(drop)
+    };
+    assert_eq!(new(None), Ok(()), "it is the testers that are refused");
+    let said = new(testers).err();
+    match expected {
+        Some(expected) => {
+            assert!(said.as_ref().is_some_and(|it| it.contains(expected)), "{said:?}")
+        }
+        None => assert_eq!(said, None),
+    }
+}
+
+/// The user's route with these matches in its first rule.
+fn matching(matches: Value) -> impl FnOnce(&mut Cluster) {
+    move |cluster| {
+        let mut route = Cluster::route();
+        route["spec"]["rules"][0]["matches"] = matches;
+        cluster.put(Kind::HttpRoute, "shop", route);
+    }
+}
+
+/// A route of somebody else with one match.
+fn beside(name: &'static str, parent: &str, one: Value) -> impl FnOnce(&mut Cluster) {
+    let route = json!({ "spec": {
+        "parentRefs": [{ "name": parent }],
+        "rules": [{ "matches": [one], "backendRefs": [{ "name": "blog" }] }],
+    }});
+    move |cluster| cluster.put(Kind::HttpRoute, name, route)
+}
+
+#[test]
+fn testers_who_can_not_be_told_apart_are_refused_with_the_route() {
+    check_testers(|_| {}, None);
+    check_testers(applied(|_| {}), None);
+    let headers = |count: usize| -> Value {
+        (0..count).map(|at| json!({ "name": format!("h{at}"), "value": "y" })).collect()
+    };
+    check_testers(matching(json!([{ "headers": headers(15) }])), None);
+    let full = "a match of the HTTPRoute shop has 16 headers";
+    check_testers(matching(json!([{ "method": "GET" }, { "headers": headers(16) }])), Some(full));
+    let own = |name: &str| json!({ "headers": [{ "name": name, "value": "y" }] });
+    let itself = "the HTTPRoute shop matches the header x-release itself";
+    check_testers(matching(json!([own("X-Release")])), Some(itself));
+    check_testers(matching(json!([own("x-releases")])), None);
+    let other = "the HTTPRoute hand-made matches the header x-release itself";
+    check_testers(beside("hand-made", "edge", own("x-release")), Some(other));
+    check_testers(beside("hand-made", "another", own("x-release")), None);
+    check_testers(
+        |it| it.put(Kind::HttpRoute, "shop-gate-testers", Cluster::route()),
+        Some("the HTTPRoute shop-gate-testers is not gate's"),
+    );
+}
+
+#[test]
+fn testers_do_not_go_before_another_route_that_matches_parameters() {
+    let query = json!({ "queryParams": [{ "name": "beta", "value": "1" }] });
+    let past = "would go before the HTTPRoute beta, which matches parameters";
+    check_testers(beside("beta", "edge", query.clone()), Some(past));
+    check_testers(beside("beta", "another", query.clone()), None);
+    check_testers(beside("beta", "edge", json!({ "method": "GET" })), None);
+    for finer in [json!({ "method": "GET" }), json!({ "headers": [{ "name": "h", "value": "y" }] })]
+    {
+        let mut one = query.clone();
+        one.as_object_mut().unwrap().extend(finer.as_object().unwrap().clone());
+        check_testers(beside("beta", "edge", one), None);
+    }
+    // The user's own rules keep their order among themselves.
+    check_testers(matching(json!([query])), None);
 }

@@ -25,6 +25,12 @@ enum Event {
     Unrelated,
     /// A pod of the candidate is replaced.
     Replaced(u32),
+    /// A turn of a stage of 0 %, of which only these writes get through.
+    LetIn(u64),
+    /// Somebody deletes the testers' route.
+    TestersDeleted,
+    /// Somebody gives it another host, and all weights to one backend.
+    TestersEdited,
 }
 
 /// None, the first one or two, all, and all but the first one or two.
@@ -41,8 +47,14 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Reset),
         1 => Just(Event::Unrelated),
         1 => (0_u32..4).prop_map(Event::Replaced),
+        3 => prop::sample::select(SENT.to_vec()).prop_map(Event::LetIn),
+        1 => Just(Event::TestersDeleted),
+        1 => Just(Event::TestersEdited),
     ]
 }
+
+/// The testers' route over the user's.
+const TESTERS: &str = "shop-gate-testers";
 
 /// A forced apply: what the manifest says is as there, what it does not name stays.
 fn reset(walk: &mut Walk) {
@@ -75,6 +87,17 @@ fn happen(walk: &mut Walk, event: &Event, share: Share) {
             service["metadata"]["labels"] = json!({ "team": "shop" });
             walk.cluster.put(Kind::Service, "web", service);
         }
+        Event::LetIn(sent) => drop(walk.let_in(*sent)),
+        Event::TestersDeleted => {
+            walk.cluster.objects.remove(&(Kind::HttpRoute, TESTERS.into()));
+        }
+        Event::TestersEdited => {
+            if let Some(route) = walk.cluster.get(Kind::HttpRoute, TESTERS) {
+                let mut route = route.clone();
+                route["spec"]["hostnames"] = json!(["other.example"]);
+                walk.cluster.put(Kind::HttpRoute, TESTERS, route);
+            }
+        }
         Event::Replaced(index) => {
             let name = format!("candidate-{index}");
             let others =
@@ -91,8 +114,9 @@ fn happen(walk: &mut Walk, event: &Event, share: Share) {
     }
 }
 
-fn storm(kept: Kept, events: &[Event]) {
-    let mut walk = Walk::new(kept);
+fn storm(kept: Kept, testers: bool, events: &[Event]) {
+    let begin = if testers && kept != Kept::Plain { Walk::with_testers } else { Walk::new };
+    let mut walk = begin(kept);
     reset(&mut walk);
     let mut share = Share::ZERO;
     for event in events {
@@ -102,7 +126,7 @@ fn storm(kept: Kept, events: &[Event]) {
             walk.size(share);
         }
         happen(&mut walk, event, share);
-        walk.safe |= share.is_zero() && walk.seen(share) == Some(share);
+        walk.safe |= walk.is_given_back(share) && !matches!(event, Event::LetIn(_));
     }
     walk.size(share);
     walk.drive(share);
@@ -139,9 +163,10 @@ proptest! {
     #[test]
     fn whatever_happens_between_two_writes(
         kept in prop::sample::select(ALL.to_vec()),
+        testers in any::<bool>(),
         events in prop::collection::vec(event(), 0..40),
     ) {
-        storm(kept, &events);
+        storm(kept, testers, &events);
     }
 }
 

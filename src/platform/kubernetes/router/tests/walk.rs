@@ -4,10 +4,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, ID};
+use super::requests::reach;
 use crate::platform::kubernetes::names::SERVE;
 use crate::platform::kubernetes::router::{GatewayApi, Isolation, Order, PlainService, Router};
 use crate::platform::kubernetes::write::{Kind, Op, Write};
-use crate::policy::Strategy;
+use crate::policy::{Strategy, Testers, Traffic};
+use crate::rollout::TestersAre;
 use crate::share::Share;
 
 pub(super) const STABLE: u32 = 4;
@@ -15,6 +17,7 @@ pub(super) const STABLE: u32 = 4;
 const TURNS_MAX: usize = 40;
 /// No write is refused.
 pub(super) const EVERY: u64 = u64::MAX;
+pub(super) const HEADER: (&str, &str) = ("x-release", "next");
 const SERVICES: [&str; 2] = ["web", "web-front"];
 
 pub(super) struct Walk {
@@ -22,6 +25,8 @@ pub(super) struct Walk {
     pub(super) router: Router,
     pub(super) now: DateTime<Utc>,
     pub(super) adopted: bool,
+    /// Whoever sends [`HEADER`] is let in on the way forward.
+    pub(super) testers: bool,
     /// The share has been seen at 0 since it was ordered, and nobody has reset anything since.
     pub(super) safe: bool,
 }
@@ -39,18 +44,29 @@ pub(super) fn percent(percent: f64) -> Share {
     Share::from_percent(percent).unwrap()
 }
 
-fn router(cluster: &Cluster, kept: Kept) -> Router {
+fn router(cluster: &Cluster, kept: Kept, testers: bool) -> Router {
     let seen = cluster.snapshot();
+    let (header, value) = (HEADER.0.to_owned(), HEADER.1.to_owned());
+    let testers = testers.then_some(Testers { header, value });
+    let traffic = Traffic { testers, ..Traffic::default() };
     match kept {
         Kept::Plain => Router::Service(PlainService::new(&seen, &cluster.template(), &[]).unwrap()),
         Kept::InPlace | Kept::Overlay => {
-            Router::GatewayApi(GatewayApi::new(&seen, &cluster.template(), None, &[]).unwrap())
+            Router::GatewayApi(GatewayApi::new(&seen, &cluster.template(), &traffic).unwrap())
         }
     }
 }
 
 impl Walk {
     pub(super) fn new(kept: Kept) -> Self {
+        Self::begin(kept, false)
+    }
+
+    pub(super) fn with_testers(kept: Kept) -> Self {
+        Self::begin(kept, true)
+    }
+
+    fn begin(kept: Kept, testers: bool) -> Self {
         let mut cluster = match kept {
             Kept::Plain => Cluster::new(STABLE),
             Kept::InPlace | Kept::Overlay => Cluster::with_route(STABLE),
@@ -62,9 +78,9 @@ impl Walk {
             cluster.put(Kind::HttpRoute, "shop", route);
             cluster.run();
         }
-        let router = router(&cluster, kept);
+        let router = router(&cluster, kept, testers);
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        Self { cluster, router, now, adopted: false, safe: false }
+        Self { cluster, router, now, adopted: false, testers, safe: false }
     }
 
     pub(super) fn kept(&self) -> Kept {
@@ -106,14 +122,50 @@ impl Walk {
     /// are refused, or gate is killed before.
     pub(super) fn turn(&mut self, share: Share, sent: u64) -> usize {
         self.now += TimeDelta::milliseconds(200);
-        let writes = self.router.next(&self.cluster.snapshot(), &self.order(share));
+        let (seen, order) = (self.cluster.snapshot(), self.order(share));
+        // As the core asks for it: the testers are in before a share rises.
+        let writes = match self.testers && !share.is_zero() && self.testers_are() != TestersAre::In
+        {
+            true => self.router.let_in(&seen, &order),
+            false => self.router.next(&seen, &order),
+        };
+        self.send(&writes, share, sent);
+        writes.len()
+    }
+
+    /// A turn of a stage in which nobody else has the candidate yet, or no longer.
+    pub(super) fn let_in(&mut self, sent: u64) -> usize {
+        self.now += TimeDelta::milliseconds(200);
+        self.safe = false;
+        let order = self.order(Share::ZERO);
+        let writes = self.router.let_in(&self.cluster.snapshot(), &order);
+        self.send(&writes, Share::ZERO, sent);
+        writes.len()
+    }
+
+    /// Turns until the testers are in, as before the first share.
+    pub(super) fn prepare(&mut self) {
+        for _ in 0..TURNS_MAX {
+            if self.testers_are() == TestersAre::In {
+                return;
+            }
+            self.let_in(EVERY);
+            self.cluster.run();
+        }
+        panic!("the testers are not in: {:#?}", self.cluster.objects);
+    }
+
+    pub(super) fn testers_are(&self) -> TestersAre {
+        self.router.testers_are(&self.cluster.snapshot(), ID)
+    }
+
+    fn send(&mut self, writes: &[Write], share: Share, sent: u64) {
         for (index, write) in writes.iter().enumerate() {
             if sent >> index & 1 == 1 {
                 assert!(self.cluster.write(write), "{write:?}");
                 self.check(share);
             }
         }
-        writes.len()
     }
 
     /// Turns until the order is in effect; returns how many writes that took.
@@ -126,18 +178,27 @@ impl Walk {
             let before = self.seen(share);
             self.cluster.run();
             self.check(share);
-            self.safe |= share.is_zero() && self.seen(share) == Some(share);
-            if wrote == 0 && before == Some(share) {
+            self.safe |= self.is_given_back(share);
+            let testers = match share.is_zero() {
+                true => self.testers_are() == TestersAre::Out,
+                false => !self.testers || self.testers_are() == TestersAre::In,
+            };
+            if wrote == 0 && before == Some(share) && testers {
                 return writes;
             }
             // A gate that is started again finds the same router.
-            assert_eq!(router(&self.cluster, self.kept()), self.router);
+            assert_eq!(router(&self.cluster, self.kept(), self.testers), self.router);
         }
         panic!("{share} is not in effect: {:?}, {:#?}", self.seen(share), self.cluster.objects);
     }
 
     pub(super) fn seen(&self, share: Share) -> Option<Share> {
         self.router.share(&self.cluster.snapshot(), &self.order(share))
+    }
+
+    /// Nobody's requests go to the candidate, and that is how it was ordered.
+    pub(super) fn is_given_back(&self, share: Share) -> bool {
+        share.is_zero() && self.seen(share) == Some(share) && self.testers_are() == TestersAre::Out
     }
 
     /// What must hold whenever the controllers catch up: somebody serves, and at 0 it is stable.
@@ -149,7 +210,9 @@ impl Walk {
             assert!(candidate + others > 0, "nobody behind {service}: {:#?}", caught_up.objects);
         }
         let part = part(&caught_up);
-        assert!(!(self.safe && share.is_zero() && part > 0.0), "{part} at 0");
+        let given_back = self.safe && share.is_zero();
+        let reached = reach(&caught_up, "/", true).max(reach(&caught_up, "/news/today", true));
+        assert!(!given_back || part.max(reached) == 0.0, "{part} at 0, of the testers {reached}");
     }
 
     /// Everything of gate's goes; returns how many writes that took.
@@ -173,6 +236,8 @@ impl Walk {
     /// The candidate's pods are ended, as the platform does it once the share was seen at 0.
     pub(super) fn end(&mut self) {
         self.drive(Share::ZERO);
+        let out = self.router.keep_out(&self.cluster.snapshot());
+        self.send(&out, Share::ZERO, EVERY);
         self.cluster.end_candidate();
         self.restore();
     }
@@ -205,12 +270,12 @@ pub(super) fn part(cluster: &Cluster) -> f64 {
     parts.fold(0.0, f64::max)
 }
 
-fn weight(backend: &Value) -> f64 {
+pub(super) fn weight(backend: &Value) -> f64 {
     backend.get("weight").map_or(1.0, |weight| weight.as_f64().unwrap())
 }
 
 #[track_caller]
-fn same(before: &Cluster, after: &Cluster) {
+pub(super) fn same(before: &Cluster, after: &Cluster) {
     assert_eq!(before.users_view(), after.users_view());
 }
 
