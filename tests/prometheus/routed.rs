@@ -26,6 +26,7 @@ fn plan(source: String) -> Plan {
         routes: vec!["web".into()],
         set_apart: None,
         watchdog: None,
+        testers: None,
     });
     plan
 }

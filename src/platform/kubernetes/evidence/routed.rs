@@ -128,6 +128,7 @@ mod tests {
             routes: routes.iter().map(|route| (*route).to_owned()).collect(),
             set_apart: None,
             watchdog: None,
+            testers: None,
         });
         plan
     }
