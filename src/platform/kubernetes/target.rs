@@ -344,5 +344,5 @@ impl Platform for Kubernetes {
 /// How long the gates of a candidate's pods may take to close behind a selector that bars them already.
 const BAR_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long the first lists may take.
+/// How long it may take until all that is there is known.
 pub const SETTLE_LIMIT: Duration = Duration::from_secs(30);
