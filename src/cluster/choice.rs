@@ -72,7 +72,7 @@ mod tests {
     use crate::host::protocol::PolicyText;
 
     fn source(given: Option<bool>, annotation: Option<&str>) -> Option<String> {
-        let text = "deployment: { strategy: canary }".to_owned();
+        let text = include_str!("../../policies/canary.yaml").to_owned();
         let given = given.and_then(|stands_in| {
             Given::of(Some(&PolicyText { source: "given".into(), text, stands_in })).ok().unwrap()
         });

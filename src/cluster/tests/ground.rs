@@ -52,7 +52,7 @@ impl Ground {
     pub(super) async fn all(test: &str) -> Vec<Self> {
         let mut all = vec![Self::on(&Server::start().await).await];
         match std::env::var_os(KUBECONFIG) {
-            None => eprintln!("SKIPPED: on a real cluster, {KUBECONFIG} names none"),
+            None => eprintln!("{test}: on the small server alone; {KUBECONFIG} names no cluster"),
             Some(kubeconfig) => {
                 let place = Where {
                     kubeconfig: Some(kubeconfig.into()),

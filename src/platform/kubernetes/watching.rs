@@ -1,6 +1,6 @@
 //! The watches that keep a [`Snapshot`] up to date: what happens in the cluster is told, never asked for.
 //!
-//! Each watch is a task (see [`following`](super::following)). One object that can't be read is left out and
+//! Each watch is a task (see [`following`]). One object that can't be read is left out and
 //! stops nothing. While a watch is broken for longer than [`STALE_AFTER`] the snapshot is not
 //! trusted: [`Watched::snapshot`] says so instead of showing an old world.
 
