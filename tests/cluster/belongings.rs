@@ -43,25 +43,30 @@ impl Belongings {
     /// nothing else.
     #[track_caller]
     pub(crate) fn are_still(&self, space: &Namespace<'_>, image: &str) {
-        self.are_still_with(space, image, &["kube-root-ca.crt", &format!("{SHOP}-gate")]);
+        self.are_still_with(space, &[image], &["kube-root-ca.crt", &format!("{SHOP}-gate")]);
+    }
+
+    /// The same of an application with several containers.
+    #[track_caller]
+    pub(crate) fn are_still_of(&self, space: &Namespace<'_>, images: &[&str]) {
+        self.are_still_with(space, images, &["kube-root-ca.crt", &format!("{SHOP}-gate")]);
     }
 
     /// The same, where the record was deleted.
     #[track_caller]
     pub(crate) fn are_still_without_record(&self, space: &Namespace<'_>, image: &str) {
-        self.are_still_with(space, image, &["kube-root-ca.crt"]);
+        self.are_still_with(space, &[image], &["kube-root-ca.crt"]);
     }
 
     #[track_caller]
-    fn are_still_with(&self, space: &Namespace<'_>, image: &str, maps: &[&str]) {
+    fn are_still_with(&self, space: &Namespace<'_>, images: &[&str], maps: &[&str]) {
         let now = Self::of(space);
-        assert_eq!(now.images, [image]);
+        assert_eq!(now.images, images);
         for (name, object) in &self.objects {
             assert_eq!(now.objects.get(name), Some(object), "{name}");
         }
         assert_eq!(names(&now), names(self), "objects that are new, or gone");
-        // The garbage collector takes what the Deployment has owned; that is not the gate's own time.
-        poll::until("no trace of the gate", WAIT_MAX, || traces(space).is_empty().then_some(()));
+        no_trace(space);
         let found = space.get("configmaps");
         let found: Vec<_> = found["items"].as_array().unwrap().iter().map(plain_name).collect();
         assert_eq!(found, maps);
@@ -70,6 +75,13 @@ impl Belongings {
 
 fn names(belongings: &Belongings) -> Vec<&String> {
     belongings.objects.keys().collect()
+}
+
+/// Waits until nothing of the gate is there but the record: the garbage collector takes what the Deployment has owned;
+/// that is not the gate's own time.
+#[track_caller]
+pub(crate) fn no_trace(space: &Namespace<'_>) {
+    poll::until("no trace of the gate", WAIT_MAX, || traces(space).is_empty().then_some(()));
 }
 
 /// Returns the objects that the gate has marked, or that belong to a candidate.

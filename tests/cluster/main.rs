@@ -39,6 +39,8 @@ mod namespace;
 #[path = "../local/poll.rs"]
 mod poll;
 
+mod peers;
+
 mod promotions;
 
 mod relay;

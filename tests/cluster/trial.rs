@@ -101,10 +101,15 @@ impl Trial {
         policy: &str,
         more: &[&str],
     ) -> Running {
-        let path = self.file("policy.yaml", &self.policy(policy));
-        let target = target();
-        let args = [command, &target, "--release", release, "--policy", path.to_str().unwrap()];
+        let (target, path) = (target(), self.policy_file(policy));
+        let args = [command, &target, "--release", release, "--policy", &path];
         self.gate(&[&args, more].concat())
+    }
+
+    /// Writes a policy; returns its path.
+    pub(crate) fn policy_file(&self, policy: &str) -> String {
+        let path = self.file("policy.yaml", &self.policy(policy));
+        path.to_str().unwrap().to_owned()
     }
 
     /// Writes a file that goes with the trial.
