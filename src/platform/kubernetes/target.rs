@@ -114,7 +114,7 @@ impl Kubernetes {
     }
 
     /// Returns why this promotion has lost its target, if it has: it was deleted, made anew, or given
-    /// another template by somebody else.
+    /// another template by somebody else, or all that leads users to it was deleted.
     #[must_use]
     pub fn superseded(&self) -> Option<String> {
         let seen = self.watched.snapshot().ok()?;
@@ -122,6 +122,9 @@ impl Kubernetes {
         let Some(target) = &seen.target else {
             return Some(format!("deployment/{name} was deleted"));
         };
+        if let Some(lost) = self.settings.router.lost(&seen) {
+            return Some(format!("the {lost} was deleted"));
+        }
         let found = template::hash(target.data.pointer("/spec/template")?);
         let known = found == self.plan.stable.hash || found == self.plan.release.hash;
         (!known).then(|| {
@@ -179,7 +182,7 @@ impl Kubernetes {
         };
         let hash = &self.plan.release.hash;
         let trouble = causes::trouble(seen.candidate_pods(), seen.candidate.as_ref());
-        let candidate = workload::candidate(seen, revision, hash, &router.isolation(), trouble);
+        let candidate = workload::candidate(seen, revision, hash, router, trouble);
         let residue = || {
             let left = !self.removal(seen).restore(seen).is_empty();
             left.then(|| Workload { revision: hash.clone(), ..gone() })
@@ -268,7 +271,7 @@ impl Kubernetes {
                 return Err(PlatformError { what });
             }
             Some(own) if own.metadata.deletion_timestamp.is_some() => {}
-            Some(own) if candidate::sized_for(own) >= share => {}
+            Some(own) if workload::sized_for(seen, own, router) >= share => {}
             Some(own) => {
                 let copies = copies.max(Rollout::of(own).wanted);
                 writes.push(candidate::resize(own, copies, share));

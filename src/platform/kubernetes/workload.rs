@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::DynamicObject;
 
-use super::router::Isolation;
+use super::router::{Isolation, Router};
 use super::snapshot::{Rollout, Snapshot, has_condition, label};
 use super::{candidate, names, template};
 use crate::rollout::{Trouble, Workload};
@@ -31,7 +31,7 @@ pub fn candidate(
     seen: &Snapshot,
     revision: &str,
     release_hash: &str,
-    isolation: &Isolation,
+    router: &Router,
     trouble: Option<Trouble>,
 ) -> Option<Workload> {
     let deployment = seen.candidate.as_ref();
@@ -40,7 +40,8 @@ pub fn candidate(
     }
     let owner = deployment.and_then(|own| label(own.metadata.labels.as_ref(), names::REVISION));
     let ours = deployment.is_none() || owner == Some(revision);
-    let ready = seen.candidate_pods().filter(|pod| serves(pod, isolation)).count();
+    let isolation = router.isolation();
+    let ready = seen.candidate_pods().filter(|pod| serves(pod, &isolation)).count();
     let wanted = deployment
         .filter(|own| own.metadata.deletion_timestamp.is_none())
         .map_or(0, |own| Rollout::of(own).wanted);
@@ -53,9 +54,19 @@ pub fn candidate(
         },
         ready,
         wanted,
-        sized_for: deployment.map_or(Share::ZERO, candidate::sized_for),
+        sized_for: deployment.map_or(Share::ZERO, |own| sized_for(seen, own, router)),
         trouble: trouble.filter(|_| ready < wanted),
     })
+}
+
+/// Returns the share that the candidate's copies are enough for beside those that stable has now: somebody, or an
+/// autoscaler, may have given stable more since.
+#[must_use]
+pub fn sized_for(seen: &Snapshot, own: &DynamicObject, router: &Router) -> Share {
+    let noted = candidate::sized_for(own);
+    let stable = seen.target.as_ref().map_or(0, |target| Rollout::of(target).wanted);
+    let is_enough = Rollout::of(own).wanted >= router.copies(noted, stable);
+    if is_enough { noted } else { Share::ZERO }
 }
 
 /// Returns whether a pod could take requests: with readiness isolation it is not ready before it is let in.
@@ -63,5 +74,41 @@ fn serves(pod: &Pod, isolation: &Isolation) -> bool {
     match isolation {
         Isolation::Readiness => has_condition(pod, "ContainersReady"),
         Isolation::Label { .. } => has_condition(pod, "Ready"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::router::PlainService;
+    use super::super::write::Kind;
+    use super::*;
+
+    fn deployment(name: &str, copies: u32, sized_for: Option<&str>) -> DynamicObject {
+        let mut object = DynamicObject::new(name, &Kind::Deployment.resource());
+        object.metadata.annotations =
+            sized_for.map(|share| [(names::SIZED_FOR.to_owned(), share.to_owned())].into());
+        object.data = json!({ "spec": { "replicas": copies } });
+        object
+    }
+
+    #[test]
+    fn copies_are_enough_beside_those_that_stable_has_now() {
+        let is = |noted: Option<&str>, candidate, stable, expected: f64| {
+            let target = Some(deployment("web", stable, None));
+            let seen = Snapshot { target, ..Snapshot::default() };
+            let own = deployment("web-candidate", candidate, noted);
+            let router = Router::Service(PlainService { services: vec!["web".into()] });
+            let expected = Share::from_percent(expected).unwrap();
+            assert_eq!(sized_for(&seen, &own, &router), expected, "{noted:?} {candidate} {stable}");
+        };
+        is(Some("33 %"), 1, 2, 33.0);
+        is(Some("33 %"), 1, 4, 0.0);
+        is(Some("33 %"), 2, 4, 33.0);
+        is(Some("33 %"), 2, 1, 33.0);
+        is(Some("100 %"), 4, 4, 100.0);
+        is(Some("100 %"), 4, 5, 0.0);
+        is(None, 4, 4, 0.0);
     }
 }

@@ -27,8 +27,8 @@ fn two_containers_are_released_together_or_not_at_all() {
     let trial = Trial::new(cluster, "two", &manifests, By::Service);
     let before = Belongings::of(&trial.space);
     let users = trial.users(FRESH);
-    // Which of the two is not said.
-    let unnamed = trial.promote("gate.test/app:v2", QUICK);
+    // An image of neither: which of the two is not said.
+    let unnamed = trial.promote("gate.test/other:v2", QUICK);
     assert_eq!(unnamed.code, 2, "{}", unnamed.said);
     assert!(unnamed.said.contains("CONTAINER=IMAGE"), "{}", unnamed.said);
     let both = ["--release", "sidecar=gate.test/podinfo:v2"];

@@ -229,7 +229,12 @@ impl GatewayApi {
         let carriers = self.carriers(seen);
         let shares: Option<Vec<Share>> =
             carriers.map(|(_, route)| self.share_of(route, order)).collect();
-        furthest(shares?, order.share)
+        let shares = shares?;
+        if shares.is_empty() {
+            // No route leads anywhere any more.
+            return order.share.is_zero().then_some(Share::ZERO);
+        }
+        furthest(shares, order.share)
     }
 
     fn share_of(&self, route: &DynamicObject, order: &Order<'_>) -> Option<Share> {
@@ -283,14 +288,22 @@ impl GatewayApi {
         self.routes.iter().filter_map(|name| seen.routes.get_key_value(name))
     }
 
-    /// Returns the routes that carry the weights: the user's, or gate's over them.
+    /// Returns what is gone without which nobody can be sent anywhere.
+    pub(super) fn lost(&self, seen: &Snapshot) -> Option<String> {
+        let is_lost = self.present(seen).next().is_none();
+        is_lost.then(|| format!("HTTPRoute {}", self.routes.join(", ")))
+    }
+
+    /// Returns the routes that carry the weights: gate's over the user's, also where somebody has deleted that one, or
+    /// the user's own.
     fn carriers<'a>(
         &self,
         seen: &'a Snapshot,
     ) -> impl Iterator<Item = (&'a String, &'a DynamicObject)> {
-        self.present(seen).map(|user| {
-            let own = seen.routes.get_key_value(&overlay::name(user.0));
-            own.filter(|(_, own)| made::is_ours(&own.metadata)).unwrap_or(user)
+        self.routes.iter().filter_map(|name| {
+            let own = seen.routes.get_key_value(&overlay::name(name));
+            let own = own.filter(|(_, own)| made::is_ours(&own.metadata));
+            own.or_else(|| seen.routes.get_key_value(name))
         })
     }
 

@@ -184,6 +184,15 @@ impl Router {
         }
     }
 
+    /// Returns the objects, as people call them, that are gone and without which nobody can be sent anywhere.
+    #[must_use]
+    pub fn lost(&self, seen: &Snapshot) -> Option<String> {
+        match self {
+            Self::Service(router) => router.lost(seen),
+            Self::GatewayApi(router) => router.lost(seen),
+        }
+    }
+
     /// Returns why this router can't do what the shares of a plan ask for; `None`: it can.
     #[must_use]
     pub fn refuses(&self, seen: &Snapshot, shares: &[Share]) -> Option<String> {

@@ -174,7 +174,19 @@ impl PlainService {
                 Some(behind.share()).filter(|share| *share != order.share)
             })
             .collect();
-        furthest(shares?, order.share)
+        let shares = shares?;
+        if shares.is_empty() {
+            // No Service leads anywhere any more; one that comes back finds every pod that is let in.
+            let nobody = gated(seen).iter().all(|pod| !pod.open);
+            return (order.share.is_zero() && nobody).then_some(Share::ZERO);
+        }
+        furthest(shares, order.share)
+    }
+
+    /// Returns what is gone without which nobody can be sent anywhere.
+    pub(super) fn lost(&self, seen: &Snapshot) -> Option<String> {
+        let is_lost = self.known(seen).next().is_none();
+        is_lost.then(|| format!("Service {}", self.services.join(", ")))
     }
 
     fn is_as_ordered(

@@ -5,6 +5,7 @@ mod requests;
 mod walk;
 
 mod backends;
+mod lost;
 mod refusals;
 mod storm;
 mod testers;
