@@ -99,6 +99,17 @@ impl Seen {
     }
 }
 
+/// Says of each request that nothing came back for when that was, and how many others were answered meanwhile: none,
+/// and the machine stood still.
+pub(crate) fn silent(seen: &[Seen]) -> Vec<String> {
+    let told = seen.iter().filter(|one| one.is_silent()).map(|one| {
+        let meanwhile = |other: &&Seen| other.done > one.sent && other.done < one.done;
+        let others = seen.iter().filter(meanwhile).filter(|other| !other.is_silent()).count();
+        format!("{}: {}, {others} others were answered meanwhile", one.sent, one.outcome())
+    });
+    told.collect()
+}
+
 /// Counts requests by their outcome.
 pub(crate) fn tally<'a>(seen: impl IntoIterator<Item = &'a Seen>) -> BTreeMap<String, usize> {
     let mut tally = BTreeMap::new();

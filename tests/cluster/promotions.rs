@@ -76,6 +76,9 @@ pub(crate) fn none_failed(what: &str, seen: &[Seen]) {
     let failed = failed(seen);
     // On a busy machine one request in some thousands has had no answer within 3 s, gate or no gate near it. Why
     // is not known; one that was refused, reset or answered with an error is never excused.
+    for told in crate::load::silent(seen) {
+        eprintln!("{what}: {told}");
+    }
     let silent = failed.iter().filter(|one| one.is_silent()).count();
     let excused = silent == failed.len() && silent * SILENT_ONE_IN <= seen.len() && !is_alone();
     assert!(
