@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::belongings::Belongings;
 use crate::cluster::Cluster;
+use crate::gitops::autoscaler;
 use crate::killed::{CANARY, is_share_seen, kill};
 use crate::load::Connections;
 use crate::manifests;
@@ -20,7 +21,9 @@ fn doctor(trial: &Trial, more: &[&str]) -> (Ran, Value) {
 #[track_caller]
 fn repairs(name: &str, by: By, record_is_lost: bool) {
     let Some(cluster) = Cluster::there() else { return };
-    let trial = Trial::new(cluster, name, &manifests::podinfo("shop", "v1", 2), by);
+    // Its autoscaler is held while a promotion runs, and let go by whoever cleans up.
+    let manifests = manifests::podinfo("shop", "v1", 2) + &autoscaler();
+    let trial = Trial::new(cluster, name, &manifests, by);
     let before = Belongings::of(&trial.space);
     let users = trial.users(Connections::Fresh);
     let mut gate = trial.start("gate.test/podinfo:v2", CANARY);

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::belongings::Belongings;
 use crate::cluster::Cluster;
+use crate::gitops::autoscaler;
 use crate::killed::{CANARY, answered_by, is_share_seen, kill};
 use crate::load::{Connections, tally};
 use crate::manifests;
@@ -26,7 +28,9 @@ fn ours(trial: &Trial) -> Vec<String> {
 #[test]
 fn users_are_on_stable_90_s_after_the_gate_has_died() {
     let Some(cluster) = Cluster::there() else { return };
-    let trial = Trial::new(cluster, "watchdog", &manifests::podinfo("shop", "v1", 3), By::Service);
+    let manifests = manifests::podinfo("shop", "v1", 3) + &autoscaler();
+    let trial = Trial::new(cluster, "watchdog", &manifests, By::Service);
+    let before = Belongings::of(&trial.space);
     let users = trial.users(Connections::Fresh);
     let policy = CANARY.replace("share: 50%, hold: 8s", "share: 25%, hold: 600s");
     let policy = policy
@@ -54,6 +58,7 @@ fn users_are_on_stable_90_s_after_the_gate_has_died() {
     assert_eq!(after.keys().collect::<Vec<_>>(), ["v1"], "{after:?}");
     let next = trial.gate(&["status", &target()]).end();
     assert_eq!(next.lines[0]["last"]["result"], "aborted", "{:#}", next.lines[0]);
+    before.are_still(&trial.space, "gate.test/podinfo:v1");
 }
 
 #[test]
