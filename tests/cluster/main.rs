@@ -41,6 +41,11 @@ mod poll;
 
 mod peers;
 
+#[path = "../local/tools.rs"]
+mod tools;
+
+mod vegeta;
+
 mod promotions;
 
 mod relay;

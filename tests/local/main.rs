@@ -24,4 +24,5 @@ mod restore;
 mod site;
 mod storm;
 mod strangers;
+mod tools;
 mod traffic;

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::ends::assert_ended;
-use crate::generator::{Generator, tool};
+use crate::generator::Generator;
 use crate::site::{PROMOTION_MAX, QUICK, Site};
+use crate::tools::tool;
 
 /// Requests per second.
 const RATE: u32 = 60;

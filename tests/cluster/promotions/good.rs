@@ -6,6 +6,7 @@ use crate::cluster::Cluster;
 use crate::load::{Connections, tally};
 use crate::poll;
 use crate::trial::{By, Trial};
+use crate::vegeta::Vegeta;
 
 struct Good {
     name: &'static str,
@@ -45,8 +46,13 @@ fn promoted(cluster: &'static Cluster, row: &Good) {
     let trial = Trial::new(cluster, &name, &row.manifests, row.by);
     let before = Belongings::of(&trial.space);
     let (fresh, kept) = (trial.users(Connections::Fresh), trial.users(Connections::Kept));
+    let stranger = Vegeta::start(&trial);
     let ran = trial.promote(row.image, &row.policy);
     let (fresh, kept) = (fresh.stop(), kept.stop());
+    if let Some(report) = stranger.map(Vegeta::stop) {
+        assert_eq!(report["success"], 1.0, "{name}, as vegeta saw it: {report:#}");
+        assert!(report["requests"].as_u64().is_some_and(|count| count > 1000), "{report:#}");
+    }
     eprintln!("{name}: new connections {:?}, kept {:?}", tally(&fresh), tally(&kept));
     let line = ran.expect(0, "promoted");
     assert_eq!((&line["final_share"], &line["traffic"]), (&1.0.into(), &"safe".into()), "{line:#}");
