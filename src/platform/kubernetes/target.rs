@@ -125,11 +125,11 @@ impl Kubernetes {
         if let Some(lost) = self.settings.router.lost(&seen) {
             return Some(format!("the {lost} was deleted"));
         }
-        let found = template::hash(target.data.pointer("/spec/template")?);
+        let template = target.data.pointer("/spec/template")?;
+        let found = template::hash(template);
         let known = found == self.plan.stable.hash || found == self.plan.release.hash;
         (!known).then(|| {
-            let newer =
-                template::name(&target.data["spec"]["template"], Some(&self.settings.stable));
+            let newer = template::name(template, Some(&self.settings.stable));
             format!("deployment/{name} was given another template: {newer}")
         })
     }
