@@ -178,14 +178,14 @@ impl Kubernetes {
         let Settings { revision, router, .. } = &*self.settings;
         let stable = match &seen.target {
             Some(target) => workload::stable(target, &self.plan.release.hash),
-            None => gone(),
+            None => workload::gone(),
         };
         let hash = &self.plan.release.hash;
         let trouble = causes::trouble(seen.candidate_pods(), seen.candidate.as_ref());
         let candidate = workload::candidate(seen, revision, hash, router, trouble);
         let residue = || {
             let left = !self.removal(seen).restore(seen).is_empty();
-            left.then(|| Workload { revision: hash.clone(), ..gone() })
+            left.then(|| Workload { revision: hash.clone(), ..workload::gone() })
         };
         let share = self.lasting(seen, self.share(seen), now);
         let testers = router.testers_are(seen, revision);
@@ -318,10 +318,6 @@ impl Kubernetes {
     fn no_target(&self) -> PlatformError {
         PlatformError { what: format!("deployment/{} is gone", self.settings.name) }
     }
-}
-
-const fn gone() -> Workload {
-    Workload { revision: String::new(), ready: 0, wanted: 0, sized_for: Share::ZERO, trouble: None }
 }
 
 impl Platform for Kubernetes {

@@ -24,6 +24,12 @@ pub fn stable(target: &DynamicObject, release_hash: &str) -> Workload {
     Workload { revision, ready, wanted: rollout.wanted, sized_for: Share::FULL, trouble: None }
 }
 
+/// Returns a workload of which nothing is there.
+#[must_use]
+pub const fn gone() -> Workload {
+    Workload { revision: String::new(), ready: 0, wanted: 0, sized_for: Share::ZERO, trouble: None }
+}
+
 /// Returns the candidate of a promotion; `None`: no trace of one is left. What another promotion has
 /// left there is none of this one, and has a revision of its own.
 #[must_use]
