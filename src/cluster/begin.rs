@@ -200,7 +200,8 @@ fn continued(
     Ok((Ledger { owner: Some(owner.clone()), heartbeat: now, ..ledger.clone() }, came))
 }
 
-/// Reads the record unless it was `read` before, lets `decide` say what becomes of it, and writes that if nobody else was faster.
+/// Reads the record unless it was `read` before, lets `decide` say what becomes of it, and writes that if nobody
+/// else was faster.
 async fn own(
     access: &Access,
     target: &str,

@@ -27,7 +27,6 @@ pub(super) struct Admitted {
 pub(super) fn plan(app: &App, stored: &Stored, promote: &Promote) -> Result<Admitted, HostError> {
     let spec = find_release(app, &promote.release)?;
     let (policy, source) = choose_policy(app, promote.policy.as_ref())?;
-    HostError::unless_without_testers(&policy)?;
     let release = release_of(&promote.release, &spec);
     let plan = resolve(app, &policy, source, stored.stable.release.clone(), release);
     scraped::source(&plan, &stored.stable.spec, &spec)?;
@@ -139,6 +138,12 @@ fn find_release(app: &App, name: &str) -> Result<ReleaseSpec, HostError> {
 
 /// Returns the policy that was asked for, else the app's own, else the built-in one, and its source.
 fn choose_policy(app: &App, asked: Option<&PolicyText>) -> Result<(Policy, String), HostError> {
+    let (policy, source) = written_policy(app, asked)?;
+    HostError::unless_without_testers(&policy)?;
+    Ok((policy, source))
+}
+
+fn written_policy(app: &App, asked: Option<&PolicyText>) -> Result<(Policy, String), HostError> {
     if let Some(PolicyText { source, text, stands_in }) = asked
         && !(*stands_in && app.policy.is_some())
     {

@@ -2,8 +2,9 @@
 //!
 //! Condemned pods are ended by one request *before* their Deployment goes: a termination that has
 //! begun with the application's own drain is not shortened later, and without this it would serve its
-//! kept-alive connections on for minutes. What lets testers in goes before them. What carries no traffic goes after, the user's objects are
-//! restored when no pod of the candidate is left, and gate's name goes last.
+//! kept-alive connections on for minutes. What lets testers in goes before them. What carries no
+//! traffic goes after, the user's objects are restored when no pod of the candidate is left, and gate's
+//! name goes last.
 
 use std::time::Duration;
 
