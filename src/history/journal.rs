@@ -174,6 +174,21 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
         self.queue.close(limit)
     }
 
+    /// Appends a last record and ends the journal, outside of any runtime; returns how many records
+    /// could not be written within `limit`.
+    ///
+    /// # Errors
+    /// The record was not taken: the file or the queue is full, or it has no JSON form.
+    pub fn close_with(
+        mut self,
+        at: DateTime<Utc>,
+        record: &R,
+        limit: Duration,
+    ) -> Result<usize, JournalError> {
+        self.enqueue(at, record, FILE_BYTES_MAX)?;
+        Ok(self.close(limit))
+    }
+
     fn enqueue(&mut self, at: DateTime<Utc>, record: &R, limit: u64) -> Result<u64, JournalError> {
         let line = line::encode(self.next_seq, at, record)?;
         let bytes = self.bytes + line.len() as u64;

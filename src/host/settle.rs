@@ -9,11 +9,12 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use super::diary;
-use crate::history::{Folded, journal};
+use crate::history::journal::{self, CLOSE_LIMIT, Journal};
+use crate::history::{Folded, Record};
 use crate::plan::Release;
 use crate::platform::local::app::App;
 use crate::platform::local::stored::{PassedRevision, Quarantined, Stored};
-use crate::rollout::{self, ResultWord};
+use crate::rollout::{self, Outcome, ResultWord};
 use crate::share::Share;
 
 /// Brings the state up to the end of its promotion, if that has ended.
@@ -34,8 +35,12 @@ pub(super) fn settle(stored: &mut Stored, app: &App, history: &Path) {
         stored.share = Share::ZERO; // before anybody is served
     }
     // A state that is terminal is the end, also where its last record was not written any more.
+    let unsaid = outcome.is_none();
     let ended = state.ended().map(|_| rollout::outcome(&plan, &state, at));
     let Some(outcome) = outcome.or(ended) else { return };
+    if unsaid && outcome.result != ResultWord::Error {
+        finish(&diary::file(history, &id), at, &outcome);
+    }
     match outcome.result {
         ResultWord::Promoted => adopt(stored, app, plan.release, at),
         ResultWord::RolledBack => {
@@ -54,6 +59,15 @@ pub(super) fn settle(stored: &mut Stored, app: &App, history: &Path) {
     stored.candidate = None;
     stored.share = Share::ZERO;
     stored.promotion = None;
+}
+
+/// Writes the last record that the journal lacks, while the state still names the promotion: a host
+/// that dies here as well finds it again. Who reads histories finds how it ended.
+fn finish(journal: &Path, at: DateTime<Utc>, outcome: &Outcome) {
+    let Ok((journal, _, _)) = Journal::open(journal) else { return };
+    let record = Record::Finished { outcome: Box::new(outcome.clone()) };
+    // A full disk does not keep a host from serving.
+    let _ = journal.close_with(at, &record, CLOSE_LIMIT);
 }
 
 fn adopt(stored: &mut Stored, app: &App, release: Release, at: DateTime<Utc>) {

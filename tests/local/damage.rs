@@ -8,6 +8,7 @@ use chrono::Utc;
 use serde_json::Value;
 
 use crate::ends::assert_ended;
+use crate::journal;
 use crate::poll::{at_once, until};
 use crate::site::{Client, Host, PROMOTION_MAX, SOON, Site};
 use crate::traffic;
@@ -131,6 +132,40 @@ fn a_generation_older_than_the_end_of_its_promotion_does_not_undo_the_end() {
             "v2" => drop(assert_ended(&again, 0, "unchanged", "")),
             _ => drop(assert_ended(&again, 7, "refused", "in quarantine")),
         }
+        drop(users);
+    });
+}
+
+/// A host that dies between the decision that it has ended and the record of how.
+#[test]
+fn an_end_that_was_decided_and_not_written_down_is_written_down_by_the_next_host() {
+    at_once(&[("v2", "v2", "promoted"), ("broken", "v1", "rolled_back")], 2, |row| {
+        let &(release, stable, result) = row;
+        let site = Site::new();
+        let mut host = site.serve();
+        let users = site.users();
+        let client = site.promote(release);
+        site.await_phase("holding", Some(1));
+        let begun = std::fs::read(&generations(&site)[0]).unwrap();
+        let told = client.ended(PROMOTION_MAX).result();
+        site.assert_serves_only(stable);
+        host.kill();
+        let path = journal::newest(&site.state()).unwrap();
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let last = whole.trim_end().rfind('\n').unwrap() + 1;
+        assert!(whole[last..].contains("\"kind\":\"finished\""), "{}", &whole[last..]);
+        std::fs::write(&path, &whole[..last]).unwrap();
+        std::fs::write(&generations(&site)[0], begun).unwrap();
+        let _host = site.serve();
+        site.assert_serves_only(stable);
+        let written = journal::read(&path);
+        let outcome = journal::outcome(&written).expect("its end is written down");
+        assert_eq!(outcome["result"], result);
+        assert_eq!(outcome["reason"], told["reason"]);
+        until("the newest result", SOON, || {
+            let last = site.status()?["last"].take();
+            (last["result"] == result && last["id"] == told["id"]).then_some(())
+        });
         drop(users);
     });
 }
