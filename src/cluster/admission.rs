@@ -4,7 +4,7 @@
 use kube::api::DynamicObject;
 use serde_json::Value;
 
-use super::choice::{Given, choose};
+use super::choice::{self, Given, choose};
 use super::earlier;
 use super::ledger::{Ledger, Templates};
 use super::measure::measure;
@@ -229,10 +229,10 @@ pub(super) fn router(
     template: &Value,
 ) -> Result<Router, Stopped> {
     let traffic = &policy.traffic;
-    let by_routes = || GatewayApi::new(seen, template, traffic).map(Router::GatewayApi);
     let router = match traffic.router.as_deref() {
-        Some(GATEWAY_API) => by_routes(),
-        None if traffic.route.is_some() => by_routes(),
+        _ if choice::by_routes(traffic) => {
+            GatewayApi::new(seen, template, traffic).map(Router::GatewayApi)
+        }
         None | Some(SERVICE) if traffic.testers.is_some() => {
             let message = format!("the router {SERVICE} can't tell testers by a header");
             let hint = format!("`traffic.router: {GATEWAY_API}`, or a policy without `testers`");

@@ -19,12 +19,17 @@ pub(crate) struct Asked {
 
 /// Returns what every gate has asked in a namespace, oldest first; watches once they have ended.
 pub(crate) fn of_gate(cluster: &Cluster, namespace: &str) -> Vec<Asked> {
+    of(cluster, namespace, "gate/")
+}
+
+/// Returns what programs of this name have asked in a namespace, oldest first; watches once they have ended.
+pub(crate) fn of(cluster: &Cluster, namespace: &str, program: &str) -> Vec<Asked> {
     let log = Path::new(&cluster.kubeconfig).with_file_name("log/audit.log");
     let text = std::fs::read_to_string(log).unwrap();
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let ours = lines.filter(|line| {
         let agent = line["userAgent"].as_str().unwrap_or_default();
-        agent.starts_with("gate/") && line["objectRef"]["namespace"] == namespace
+        agent.starts_with(program) && line["objectRef"]["namespace"] == namespace
     });
     let mut asked: Vec<_> = ours.map(|line| Asked::of(&line)).collect();
     asked.sort_by_key(|one| one.received);

@@ -133,10 +133,8 @@ fn a_metrics_server_that_is_down_holds_a_promotion_and_no_more() {
     relay.is_down(false);
     let ran = gate.end();
     ran.expect(0, "promoted");
-    // From then on stable's pods are new, and may be looked for before they were ever scraped.
-    let adopted = ran.lines.iter().position(|line| is_event(line, "adoption.started")).unwrap();
-    let back = ran.lines[..adopted].iter().filter(|line| is_event(line, "evidence.back")).count();
-    assert_eq!(back, 1, "{:#?}", ran.lines);
+    // Stable's pods are new at the end, and need not be scraped yet: that is no loss.
+    assert_eq!(ran.events("evidence.back").len(), 1, "{:#?}", ran.lines);
     let tally = tally(&users.stop());
     assert!(tally["v2"] > 0, "{tally:?}");
 }

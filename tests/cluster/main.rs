@@ -36,6 +36,8 @@ mod manifests;
 
 mod namespace;
 
+mod owners;
+
 #[path = "../local/poll.rs"]
 mod poll;
 

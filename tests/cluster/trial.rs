@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -136,10 +136,22 @@ impl Trial {
 
     /// Begins a command of the gate, in this namespace.
     pub(crate) fn gate(&self, args: &[&str]) -> Running {
+        self.begin(self.space.cluster.gate(), args)
+    }
+
+    /// The same on what looks like another machine: its processes are not to be seen from this one, nor
+    /// this one's from there.
+    pub(crate) fn elsewhere(&self, args: &[&str]) -> Running {
+        let mut command = self.space.cluster.command("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+        command.arg(env!("CARGO_BIN_EXE_gate"));
+        self.begin(command, args)
+    }
+
+    fn begin(&self, mut gate: Command, args: &[&str]) -> Running {
         let number = std::fs::read_dir(self.folder.path()).unwrap().count();
         let path = |what: &str| self.folder.path().join(format!("{number}.{what}"));
         let (out, said) = (path("out"), path("said"));
-        let mut gate = self.space.cluster.gate();
         gate.args(args).args(["--namespace", &self.space.name, "--output", "json"]);
         gate.stdout(File::create(&out).unwrap()).stderr(File::create(&said).unwrap());
         Running { child: gate.stdin(Stdio::null()).spawn().unwrap(), out, said }

@@ -275,6 +275,39 @@ async fn a_new_candidate_is_lost_only_when_it_should_have_been_scraped() {
     assert_eq!(said(look(&mut reader).await), lost);
 }
 
+#[tokio::test]
+async fn a_stable_that_was_replaced_is_lost_only_when_it_should_have_been_scraped() {
+    let sampled = |name: &str| {
+        let parts = ["baseline requests", "baseline sampled_at"];
+        vector(&parts.map(|part| series(part, name, "1000")).join(","))
+    };
+    let server = Server::start(vector("")).await;
+    let mut reader = Reader::new(source(&server.url()), settings(Duration::ZERO, LONG));
+    let said = async |reader: &mut Reader, stable: &str| {
+        let seen = reader.look(&arms(&[(stable, stable)], &[])).await;
+        seen.missing.map(|why| why.to_string()).unwrap_or_default()
+    };
+    let lost = |of| {
+        format!("no data from the baseline: no series of http_requests_total{{instance=~\"{of}\"}}")
+    };
+    assert_eq!(said(&mut reader, "never").await, lost("never"), "it has been there for long");
+
+    server.say(sampled("old"));
+    let mut reader = Reader::new(source(&server.url()), settings(Duration::ZERO, LONG));
+    assert_eq!(said(&mut reader, "old").await, "");
+    server.say(vector(""));
+    assert_eq!(said(&mut reader, "old").await, lost("old"), "nobody has taken its place");
+    assert_eq!(said(&mut reader, "new").await, "", "it may not be scraped yet");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(9)).await;
+    tokio::time::resume();
+    assert_eq!(said(&mut reader, "new").await, "");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(2)).await;
+    tokio::time::resume();
+    assert_eq!(said(&mut reader, "new").await, lost("new"));
+}
+
 /// The platform's own evidence, with counters that a metrics server takes the place of.
 struct Own;
 

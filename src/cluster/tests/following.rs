@@ -56,6 +56,24 @@ async fn an_api_server_that_cannot_bring_what_is_there_is_asked_once() {
 }
 
 #[tokio::test]
+async fn a_watch_whose_version_was_forgotten_begins_anew() {
+    for streams in [Streams::Told, Streams::Refused(422)] {
+        let server = Server::start().await;
+        server.streams(streams);
+        let ground = Ground::to(&server);
+        let mut diary = kept(&ground).await;
+        heard(&ground, &mut diary, AskedFor::Hold).await;
+        let before = ["stream", "list"].map(|what| server.reads(what));
+        server.forget();
+        heard(&ground, &mut diary, AskedFor::Resume).await;
+        let after = ["stream", "list"].map(|what| server.reads(what));
+        let [streamed, listed] = [after[0] - before[0], after[1] - before[1]];
+        let expected = if streams == Streams::Told { (1, 0) } else { (0, 1) };
+        assert_eq!((streamed, listed), expected, "{streams:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_api_server_that_was_busy_for_long_is_heard_within_seconds() {
     let server = Server::start().await;
     server.streams(Streams::Refused(503));

@@ -51,6 +51,8 @@ struct State {
     streams: Streams,
     /// Reads that were asked for: `get`, `list`, `watch`, or `stream` for one that is to bring what is there.
     reads: Vec<&'static str>,
+    /// What is older than this version is forgotten: a watch that has come less far is told 410.
+    oldest: u64,
     /// The next write is done, and its answer never comes: the client is told to try again.
     loses_answer: bool,
 }
@@ -105,6 +107,15 @@ impl Server {
 
     pub(super) fn streams(&self, streams: Streams) {
         self.state.lock().unwrap().streams = streams;
+    }
+
+    /// Forgets every version up to the next one, as an API server whose store was compacted.
+    pub(super) fn forget(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.version += 1;
+        state.oldest = state.version;
+        drop(state);
+        self.changes.send_modify(|count| *count += 1);
     }
 
     pub(super) fn reads(&self, what: &str) -> usize {
@@ -205,18 +216,20 @@ async fn answer(
     match done {
         Ok(_) if is_lost => respond(504, &json!({})),
         Ok(object) => respond(200, &object),
-        Err(code) => respond(
-            code,
-            &json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
-                "message": "refused", "reason": reason(code), "metadata": {} }),
-        ),
+        Err(code) => respond(code, &status(code)),
     }
+}
+
+fn status(code: u16) -> Value {
+    json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
+        "message": "refused", "reason": reason(code), "metadata": {} })
 }
 
 const fn reason(code: u16) -> &'static str {
     match code {
         404 => "NotFound",
         409 => "Conflict",
+        410 => "Expired",
         422 => "Invalid",
         _ => "Unknown",
     }
@@ -261,7 +274,16 @@ fn follow(
             json!({ "type": "BOOKMARK", "object": object })
         });
         loop {
-            let now = state.lock().unwrap().objects.get(&name).cloned();
+            let (now, oldest) = {
+                let state = state.lock().unwrap();
+                (state.objects.get(&name).cloned(), state.oldest)
+            };
+            if (1..oldest).contains(&told) {
+                let event = json!({ "type": "ERROR", "object": status(410) });
+                // Whoever watched may have gone.
+                let _ = sender.send_data(Bytes::from(format!("{event}\n"))).await;
+                return;
+            }
             let version = |object: &Value| -> u64 {
                 object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
             };

@@ -40,6 +40,10 @@ pub struct Reader {
     before: BTreeMap<String, Vec<f64>>,
     /// When a candidate was first asked for.
     candidate_asked: Option<Instant>,
+    /// What is asked for as stable.
+    stable: Option<String>,
+    /// When other instances took stable's place, as they do at an adoption.
+    stable_replaced: Option<Instant>,
     /// The question that is under way.
     asked: JoinSet<Told>,
     open: Option<Open>,
@@ -105,6 +109,8 @@ impl Reader {
             resets: Resets::default(),
             before: BTreeMap::new(),
             candidate_asked: None,
+            stable: None,
+            stable_replaced: None,
             asked: JoinSet::new(),
             open: None,
         }
@@ -171,9 +177,10 @@ impl Reader {
                     Err(why) => trouble = worse(trouble, why),
                 }
             }
-            let asked_for = arms.matchers(arm, &self.source.instance).is_some();
-            let is_lost = trouble.is_some() || !(arm == Arm::Candidate && self.is_new(asked_for));
-            if asked_for && fresh.is_empty() && !known && is_lost {
+            let matchers = arms.matchers(arm, &self.source.instance);
+            let asked_for = matchers.is_some();
+            let is_new = self.is_new(arm, matchers);
+            if asked_for && fresh.is_empty() && !known && (trouble.is_some() || !is_new) {
                 let nobody = || Unknown::NoData { arm: self.nobody(arm, arms) };
                 seen.missing = Some(trouble.unwrap_or_else(nobody));
             }
@@ -225,14 +232,33 @@ impl Reader {
         Counters(row.iter().zip(&*before).map(|(now, before)| now - before).collect())
     }
 
-    /// Returns whether the server need not have scraped the candidate yet.
-    fn is_new(&mut self, asked_for: bool) -> bool {
+    /// Returns whether the server need not have scraped this revision's instances yet.
+    fn is_new(&mut self, arm: Arm, matchers: Option<String>) -> bool {
+        let since = match arm {
+            Arm::Candidate => self.candidate_is_new_since(matchers.is_some()),
+            Arm::Baseline => self.stable_is_new_since(matchers),
+        };
+        let allowed = DISCOVERED_WITHIN + self.settings.scrape_interval * 2;
+        since.is_some_and(|since| since.elapsed() <= allowed)
+    }
+
+    fn candidate_is_new_since(&mut self, asked_for: bool) -> Option<Instant> {
         if !asked_for || self.settings.candidate_since.is_none() {
-            return false;
+            return None;
         }
         let asked = *self.candidate_asked.get_or_insert_with(Instant::now);
         let known = self.seen.keys().any(|(arm, _)| *arm == Arm::Candidate);
-        !known && asked.elapsed() <= DISCOVERED_WITHIN + self.settings.scrape_interval * 2
+        (!known).then_some(asked)
+    }
+
+    /// What stable is at the beginning has been there for long.
+    fn stable_is_new_since(&mut self, matchers: Option<String>) -> Option<Instant> {
+        let now = matchers?;
+        if self.stable.as_ref().is_some_and(|before| *before != now) {
+            self.stable_replaced = Some(Instant::now());
+        }
+        self.stable = Some(now);
+        self.stable_replaced
     }
 
     fn is_of_another(&self, age_s: f64) -> bool {

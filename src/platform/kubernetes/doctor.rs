@@ -300,9 +300,7 @@ fn revisions(seen: &Snapshot, target: &str) -> BTreeSet<String> {
 /// route names stays until that is repaired.
 fn rest(seen: &Snapshot, target: &str) -> Vec<Write> {
     let of = |kind: Kind, meta: &ObjectMeta| {
-        let gone = meta.deletion_timestamp.is_some() || !is_made_for(meta, target);
-        let (name, uid) = (meta.name.clone()?, meta.uid.clone()?);
-        (!gone).then_some(Write::Delete { kind, name, uid })
+        is_made_for(meta, target).then(|| Write::delete(kind, meta)).flatten()
     };
     let routes = seen.routes.values().filter_map(|own| of(Kind::HttpRoute, &own.metadata));
     let named = |meta: &ObjectMeta| {

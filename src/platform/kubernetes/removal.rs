@@ -39,9 +39,9 @@ impl Removal<'_> {
             writes.splice(0..0, self.router.keep_out(seen));
         }
         if let Some(own) = seen.candidate.as_ref().filter(|own| self.is_ours(own)) {
-            if own.metadata.deletion_timestamp.is_none() {
+            if let Some(delete) = Write::delete(Kind::Deployment, &own.metadata) {
                 writes.extend(self.end_pods(seen));
-                writes.extend(delete(Kind::Deployment, own));
+                writes.push(delete);
             }
             return writes;
         }
@@ -80,16 +80,12 @@ impl Removal<'_> {
 
     fn own_autoscaler(&self, seen: &Snapshot) -> Vec<Write> {
         let own = autoscaler::of(seen, &names::candidate(self.target));
-        let own = own.filter(|own| self.is_ours(own) && own.metadata.deletion_timestamp.is_none());
-        own.and_then(|own| delete(Kind::HorizontalPodAutoscaler, own)).into_iter().collect()
+        let own = own.filter(|own| self.is_ours(own));
+        let kind = Kind::HorizontalPodAutoscaler;
+        own.and_then(|own| Write::delete(kind, &own.metadata)).into_iter().collect()
     }
 
     fn is_ours(&self, object: &DynamicObject) -> bool {
         label(object.metadata.labels.as_ref(), names::REVISION) == Some(self.revision)
     }
-}
-
-fn delete(kind: Kind, object: &DynamicObject) -> Option<Write> {
-    let (name, uid) = (object.metadata.name.clone()?, object.metadata.uid.clone()?);
-    Some(Write::Delete { kind, name, uid })
 }

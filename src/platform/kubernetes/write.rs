@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ApiResource, DynamicObject};
 use serde_json::Value;
 
@@ -36,6 +37,15 @@ pub enum Write {
     Delete { kind: Kind, name: String, uid: String },
     /// Ends every pod with these labels in one request.
     EndPods { selector: String, grace_s: u32 },
+}
+
+impl Write {
+    /// Removes an object, unless it is going already.
+    #[must_use]
+    pub fn delete(kind: Kind, meta: &ObjectMeta) -> Option<Self> {
+        let (name, uid) = (meta.name.clone()?, meta.uid.clone()?);
+        meta.deletion_timestamp.is_none().then_some(Self::Delete { kind, name, uid })
+    }
 }
 
 /// One operation of a JSON Patch. Paths are JSON pointers (RFC 6901): see [`pointer()`].

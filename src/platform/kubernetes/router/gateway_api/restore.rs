@@ -22,11 +22,10 @@ impl GatewayApi {
             shapes.extend(Some(self.reshape(route)).filter(|ops| !ops.is_empty()).map(patch));
             entries.extend(ownership::disown(Kind::HttpRoute, &route.metadata));
         }
-        let own = seen.routes.iter().map(|(name, route)| (Kind::HttpRoute, name, &route.metadata));
-        shapes.extend(removed(seen, own, revision));
-        let own =
-            seen.services.iter().map(|(name, service)| (Kind::Service, name, &service.metadata));
-        let services = removed(seen, own, revision);
+        let routes = seen.routes.values().map(|route| &route.metadata);
+        shapes.extend(removed(seen, Kind::HttpRoute, routes, revision));
+        let services = seen.services.values().map(|service| &service.metadata);
+        let services = removed(seen, Kind::Service, services, revision);
         // The routes first: no backend is removed that one still names.
         [shapes, entries, services]
             .into_iter()
@@ -55,19 +54,16 @@ impl GatewayApi {
 /// Returns the writes that remove what gate has made for this promotion or another of the target.
 fn removed<'a>(
     seen: &Snapshot,
-    objects: impl Iterator<Item = (Kind, &'a String, &'a ObjectMeta)>,
+    kind: Kind,
+    objects: impl Iterator<Item = &'a ObjectMeta>,
     revision: &str,
 ) -> Vec<Write> {
     let target = seen.target.as_ref().and_then(|target| target.metadata.name.as_deref());
     let target = target.map(names::target_label);
-    let ours = objects.filter(|(_, _, meta)| {
+    let ours = objects.filter(|meta| {
         let of = label(meta.labels.as_ref(), TARGET);
         of.is_some()
             && (of == target.as_deref() || label(meta.labels.as_ref(), REVISION) == Some(revision))
-            && meta.deletion_timestamp.is_none()
     });
-    ours.filter_map(|(kind, name, meta)| {
-        Some(Write::Delete { kind, name: name.clone(), uid: meta.uid.clone()? })
-    })
-    .collect()
+    ours.filter_map(|meta| Write::delete(kind, meta)).collect()
 }

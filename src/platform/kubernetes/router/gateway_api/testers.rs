@@ -169,10 +169,5 @@ impl GatewayApi {
 }
 
 fn removed<'a>(routes: impl Iterator<Item = (&'a String, &'a DynamicObject)>) -> Vec<Write> {
-    let present = routes.filter(|(_, own)| own.metadata.deletion_timestamp.is_none());
-    let each = present.filter_map(|(name, own)| {
-        let uid = own.metadata.uid.clone()?;
-        Some(Write::Delete { kind: Kind::HttpRoute, name: name.clone(), uid })
-    });
-    each.collect()
+    routes.filter_map(|(_, own)| Write::delete(Kind::HttpRoute, &own.metadata)).collect()
 }
