@@ -49,9 +49,9 @@ fn a_gate_that_was_frozen_and_taken_over_touches_nothing_when_it_thaws() {
         let said = format!("{:#}", ran.expect(7, "refused"));
         assert!(said.contains(words), "{said}");
     };
-    refused(&taking_over, "last heartbeat");
+    refused(&taking_over, "another promotion runs");
     std::thread::sleep(SILENT);
-    refused(&ask, "--take-over");
+    refused(&ask, "last heartbeat");
 
     let mut second = trial.elsewhere(&taking_over);
     second.until("all of the traffic", |line| is_share_seen(line, 1.0));
