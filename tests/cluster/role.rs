@@ -26,9 +26,9 @@ fn kubeconfig(trial: &Trial) -> String {
 }
 
 /// Returns the permissions that a preflight misses.
-fn missing(trial: &Trial, kubeconfig: &str) -> Option<String> {
+fn missing(trial: &Trial, policy: &str, kubeconfig: &str) -> Option<String> {
     let more = ["--rps", "100", "--kubeconfig", kubeconfig];
-    let ran = trial.asked("preflight", RELEASE, CANARY, &more).end();
+    let ran = trial.asked("preflight", RELEASE, policy, &more).end();
     let findings = ran.lines.first().map(|line| line["findings"].clone()).unwrap_or_default();
     let findings = findings.as_array().cloned().unwrap_or_default();
     let refused = findings.into_iter().find(|finding| finding["level"] == "refuse");
@@ -40,39 +40,47 @@ fn missing(trial: &Trial, kubeconfig: &str) -> Option<String> {
 }
 
 #[track_caller]
-fn is_enough(name: &str, by: By) {
+fn is_enough(name: &str, by: By, policy: &str) {
     let Some(cluster) = Cluster::there() else { return };
     let trial = Trial::new(cluster, name, &manifests::podinfo("shop", "v1", 2), by);
-    let mut printing = trial.asked("preflight", RELEASE, CANARY, &["--role"]);
+    let mut printing = trial.asked("preflight", RELEASE, policy, &["--role"]);
     printing.gone();
     let role = std::fs::read_to_string(&printing.out).unwrap();
     let kubeconfig = kubeconfig(&trial);
     // What every promotion reads; without it there is nothing to tell.
-    let refused = trial.asked("preflight", RELEASE, CANARY, &["--kubeconfig", &kubeconfig]).end();
+    let refused = trial.asked("preflight", RELEASE, policy, &["--kubeconfig", &kubeconfig]).end();
     assert_eq!(refused.code, 6, "{}", refused.said);
     assert!(refused.said.contains("a permission is missing"), "{}", refused.said);
     let less = role.replace(", \"deletecollection\"", "").replace("\"deletecollection\", ", "");
     assert_ne!(less, role);
     trial.space.apply(&less);
     poll::until("what the smaller Role lacks", crate::namespace::WAIT_MAX, || {
-        missing(&trial, &kubeconfig).filter(|what| what.ends_with(": deletecollection pods"))
+        missing(&trial, policy, &kubeconfig)
+            .filter(|what| what.ends_with(": deletecollection pods"))
     });
     trial.space.apply(&role);
     poll::until("the Role", crate::namespace::WAIT_MAX, || {
-        missing(&trial, &kubeconfig).is_none().then_some(())
+        missing(&trial, policy, &kubeconfig).is_none().then_some(())
     });
     let users = trial.users(Connections::Fresh);
     let more = ["--kubeconfig", kubeconfig.as_str()];
-    trial.start_with(RELEASE, CANARY, &more).end().expect(0, "promoted");
+    trial.start_with(RELEASE, policy, &more).end().expect(0, "promoted");
     drop(users);
 }
 
 #[test]
 fn the_printed_role_is_enough_by_services() {
-    is_enough("role-service", By::Service);
+    is_enough("role-service", By::Service, CANARY);
 }
 
 #[test]
 fn the_printed_role_is_enough_by_routes() {
-    is_enough("role-routes", By::Routes);
+    is_enough("role-routes", By::Routes, CANARY);
+}
+
+#[test]
+fn the_printed_role_is_enough_for_testers() {
+    let testers = "testers: { header: x-release, value: next }";
+    let traffic = format!("  traffic: {{ router: gateway-api, route: shop, {testers} }}\n");
+    is_enough("role-testers", By::Routes, &format!("{CANARY}{traffic}"));
 }

@@ -55,6 +55,9 @@ const JUDGED: &str =
     conditions: [error_rate > 5%]
 ";
 
+const HEADER: (&str, &str) = ("x-release", "next");
+const TESTED: &str = "  traffic: { router: gateway-api, route: shop, testers: { header: x-release, value: next } }\n";
+
 /// The events of which a storm draws its moments.
 const MOMENTS: [&str; 8] = [
     "promotion.started",
@@ -92,6 +95,8 @@ struct Storm {
     sky_at: u64,
     /// A copy of stable dies as the way back begins.
     copy_dies: bool,
+    /// By routes, some come with a header that leads to the release.
+    testers: bool,
 }
 
 impl Storm {
@@ -100,15 +105,18 @@ impl Storm {
         let pick = |dice: &mut Dice, count: usize| {
             usize::try_from(dice.below(u64::try_from(count).unwrap())).unwrap()
         };
+        let strategy = [CANARY, BLUE_GREEN][pick(&mut dice, 2)];
+        let by = [By::Service, By::Routes][pick(&mut dice, 2)];
         Self {
             seed,
-            strategy: [CANARY, BLUE_GREEN][pick(&mut dice, 2)],
-            by: [By::Service, By::Routes][pick(&mut dice, 2)],
+            strategy,
+            by,
             release: ["v2", "broken"][pick(&mut dice, 2)],
             killed_at: 1 + dice.below(9),
             sky: SKIES[pick(&mut dice, SKIES.len())],
             sky_at: 1 + dice.below(9),
             copy_dies: dice.below(2) == 0,
+            testers: by == By::Routes && dice.below(2) == 0,
         }
     }
 
@@ -120,7 +128,8 @@ impl Storm {
         let weather = Weather::new(cluster);
         let users = trial.users(Connections::Fresh);
         let config = weather.kubeconfig();
-        let policy = format!("{}{JUDGED}", self.strategy);
+        let traffic = if self.testers { TESTED } else { "" };
+        let policy = format!("{}{JUDGED}{traffic}", self.strategy);
         let start = || {
             let more = ["--kubeconfig", config.to_str().unwrap()];
             trial.start_with(&format!("gate.test/app:{}", self.release), &policy, &more)
@@ -137,9 +146,10 @@ impl Storm {
         self.is_at_rest(&trial, users.stop(), word);
         let kind = if self.strategy == CANARY { "canary" } else { "blue-green" };
         let row = format!(
-            "| {} | {kind}, {:?} | {} | {:?} at {} | {} | {word} | {:.1} s |",
+            "| {} | {kind}, {:?}{} | {} | {:?} at {} | {} | {word} | {:.1} s |",
             self.seed,
             self.by,
+            if self.testers { ", testers" } else { "" },
             self.release,
             self.sky,
             self.sky_at,
@@ -192,7 +202,8 @@ impl Storm {
             assert!(one.done - last < NOTHING_MAX || bad, "nobody answered after {last}");
             last = one.done.max(last);
         }
-        let users = trial.users(Connections::Fresh);
+        let users =
+            if self.testers { trial.testers(HEADER) } else { trial.users(Connections::Fresh) };
         poll::until("users", WAIT_MAX, || (users.so_far().len() > 100).then_some(()));
         let after = tally(&users.stop());
         assert_eq!(after.keys().collect::<Vec<_>>(), [serves], "{after:?}");

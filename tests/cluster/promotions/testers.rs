@@ -46,7 +46,11 @@ fn testers_reach_a_release_first_and_a_condemned_one_never_again() {
 fn testers_of_a_route_that_somebody_keeps_applying_are_told_apart_as_well() {
     let Some(cluster) = Cluster::there() else { return };
     let trial = Trial::new(cluster, "testers-over", &app(), By::Routes);
-    let route = manifests::route(SHOP, &trial.host, &[(SHOP, 1)]);
+    // The API allows such a rule one match.
+    let rewrite =
+        "{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}";
+    let route = manifests::route(SHOP, &trial.host, &[(SHOP, 1)])
+        .replace("rules: [{", &format!("rules: [{{filters: [{rewrite}], "));
     let file = trial.file("route.yaml", &route);
     let file = file.to_str().unwrap();
     trial.space.kubectl(&[

@@ -18,6 +18,8 @@ use super::made;
 use crate::policy::Testers;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+/// As the API has it.
+const RULES_MAX: usize = 16;
 /// Of one rule, and of all rules together, as the API has it.
 const MATCHES_MAX: (usize, usize) = (64, 128);
 /// Who applies objects again and again, in whatever way.
@@ -55,15 +57,19 @@ pub fn is_needed(route: &DynamicObject) -> bool {
 pub fn refuses(route: &DynamicObject, seen: &Snapshot) -> Option<String> {
     let name = route.metadata.name.as_deref().unwrap_or_default();
     let held = format!("the HTTPRoute {name} is applied again and again by somebody else");
-    let matches: Vec<usize> =
-        rules(route).map(|rule| matches(rule).len() * METHODS.len()).collect();
+    let parts: Vec<Vec<Value>> = rules(route).flat_map(|rule| parts(rule, Asks::METHOD)).collect();
     if rules(route).flat_map(matches_of).any(|one| one.get("method").is_some()) {
         return Some(format!(
             "{held}, and matches methods itself: none of gate's can go before it"
         ));
     }
+    if parts.len() > RULES_MAX {
+        return Some(format!("{held}, and has too many rules for one of gate's over it"));
+    }
     let (rule_max, all_max) = MATCHES_MAX;
-    if matches.iter().any(|count| *count > rule_max) || matches.iter().sum::<usize>() > all_max {
+    if parts.iter().any(|part| part.len() > rule_max)
+        || parts.iter().map(Vec::len).sum::<usize>() > all_max
+    {
         return Some(format!("{held}, and has too many matches for one of gate's over it"));
     }
     let finer = seen.routes.iter().find(|(other, object)| {
@@ -120,11 +126,12 @@ pub fn route(
     (revision, now): (&str, DateTime<Utc>),
 ) -> Option<DynamicObject> {
     let mut object = made::object(seen, Kind::HttpRoute, name, revision)?;
-    let rules =
-        originals(of, services).filter(|(_, refs)| !backends::pairs(refs, services).is_empty());
+    let laid = laid(of, asks, services);
+    let backends = laid.iter().map(|laid| laid.backends.clone()).enumerate();
+    let rules = backends.filter(|(_, refs)| !backends::pairs(refs, services).is_empty());
     let note = json!(Note { at: now, rules: rules.collect() }).to_string();
     object.metadata.annotations = Some(BTreeMap::from([(names::ORIGINAL.to_owned(), note)]));
-    object.data = json!({ "spec": spec(of, asks, services) });
+    object.data = json!({ "spec": spec(of, laid) });
     Some(object)
 }
 
@@ -132,19 +139,64 @@ pub fn route(
 #[must_use]
 pub fn fits(own: &DynamicObject, of: &DynamicObject, asks: Asks<'_>, services: &[String]) -> bool {
     let present = own.data.get("spec").cloned().unwrap_or_default();
-    unweighted(present) == unweighted(spec(of, asks, services))
+    unweighted(present) == unweighted(spec(of, laid(of, asks, services)))
 }
 
-fn spec(of: &DynamicObject, asks: Asks<'_>, services: &[String]) -> Value {
+fn spec(of: &DynamicObject, laid: Vec<Laid>) -> Value {
     let mut spec = of.data.get("spec").cloned().unwrap_or_default();
-    let rules = spec.get_mut("rules").and_then(Value::as_array_mut).into_iter().flatten();
-    for (rule, (_, refs)) in rules.zip(originals(of, services)) {
-        rule["matches"] = matches(rule).iter().flat_map(|one| asks.of(one)).collect();
-        if rule.get("backendRefs").is_some() {
-            rule["backendRefs"] = Value::Array(backends::joined(&refs, services));
-        }
+    if let Some(rules) = spec.get_mut("rules") {
+        *rules = laid.into_iter().map(|laid| laid.rule).collect();
     }
     spec
+}
+
+/// A rule of gate's own, and its backends as the user has written them.
+struct Laid {
+    rule: Value,
+    backends: Vec<Value>,
+}
+
+fn laid(of: &DynamicObject, asks: Asks<'_>, services: &[String]) -> Vec<Laid> {
+    let both = rules(of).zip(originals(of, services));
+    both.flat_map(|(rule, (_, backends))| {
+        let parts = parts(rule, asks);
+        let mut rule = rule.clone();
+        if parts.len() > 1 {
+            // No two rules have one name.
+            rule.as_object_mut().and_then(|fields| fields.remove("name"));
+        }
+        parts.into_iter().map(move |matches| {
+            let mut rule = rule.clone();
+            rule["matches"] = Value::Array(matches);
+            if rule.get("backendRefs").is_some() {
+                rule["backendRefs"] = Value::Array(backends::joined(&backends, services));
+            }
+            Laid { rule, backends: backends.clone() }
+        })
+    })
+    .collect()
+}
+
+/// Returns the matches of each rule that a user's becomes: one, or where it replaces the prefix of a path one for
+/// each match, for the API allows no more in such a rule.
+fn parts(rule: &Value, asks: Asks<'_>) -> Vec<Vec<Value>> {
+    let matches = matches(rule).iter().flat_map(|one| asks.of(one)).collect::<Vec<_>>();
+    if replaces_prefix(rule) {
+        matches.into_iter().map(|one| vec![one]).collect()
+    } else {
+        vec![matches]
+    }
+}
+
+fn replaces_prefix(rule: &Value) -> bool {
+    let filters =
+        |of: &Value| of.get("filters").and_then(Value::as_array).cloned().unwrap_or_default();
+    let of_backends = backends::refs(rule).iter().flat_map(filters);
+    let paths = ["/urlRewrite/path", "/requestRedirect/path"];
+    filters(rule).into_iter().chain(of_backends).any(|filter| {
+        let types = paths.iter().filter_map(|path| filter.pointer(path)?.get("type"));
+        types.into_iter().any(|kind| kind == "ReplacePrefixMatch")
+    })
 }
 
 /// The backends of each rule as the user has written them.

@@ -58,6 +58,12 @@ fn applied(change: impl FnOnce(&mut Value)) -> impl FnOnce(&mut Cluster) {
     }
 }
 
+/// The API allows such a rule one match.
+pub(super) fn rewrites(rule: &mut Value) {
+    let path = json!({ "type": "ReplacePrefixMatch", "replacePrefixMatch": "/" });
+    rule["filters"] = json!([{ "type": "URLRewrite", "urlRewrite": { "path": path } }]);
+}
+
 #[test]
 fn routes_that_can_not_carry_weights_are_refused() {
     let selector = |name: &'static str, selector: Value| {
@@ -126,6 +132,12 @@ fn a_route_is_laid_over_only_where_it_wins_and_hides_nothing() {
         route["spec"]["rules"][0]["matches"] = json!(many);
     };
     check_route(applied(many), None, Err("too many matches"));
+    // One rule for each method: seven, and the other two.
+    check_route(applied(|route| rewrites(&mut route["spec"]["rules"][1])), None, Ok(()));
+    let more = |route: &mut Value| {
+        route["spec"]["rules"].as_array_mut().unwrap().iter_mut().for_each(rewrites);
+    };
+    check_route(applied(more), None, Err("too many rules"));
     let finer = json!({ "spec": {
         "parentRefs": [{ "name": "edge" }],
         "rules": [{ "matches": [{ "headers": [{ "name": "x", "value": "y" }] }], "backendRefs": [{ "name": "blog" }] }],

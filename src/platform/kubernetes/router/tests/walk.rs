@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, ID};
+use super::refusals::rewrites;
 use super::requests::reach;
 use crate::platform::kubernetes::names::SERVE;
 use crate::platform::kubernetes::router::{GatewayApi, Isolation, Order, PlainService, Router};
@@ -303,6 +304,37 @@ fn every_share_is_reached_and_given_back() {
     let exact = [(0.0, 0.0), (5.0, 0.05), (12.34, 0.1234), (50.0, 0.5), (100.0, 1.0), (0.0, 0.0)];
     check(Kept::InPlace, &exact, 4);
     check(Kept::Overlay, &exact, 4);
+}
+
+/// A rule that replaces the prefix of a path may have one match only, so it becomes one rule for each method.
+#[test]
+fn a_rule_that_rewrites_is_laid_over_match_by_match() {
+    let mut walk = Walk::new(Kept::Overlay);
+    let mut route = walk.cluster.get(Kind::HttpRoute, "shop").unwrap().clone();
+    let rule = &mut route["spec"]["rules"][1];
+    rewrites(rule);
+    rule["name"] = json!("news");
+    walk.cluster.put(Kind::HttpRoute, "shop", route);
+    walk.cluster.run();
+    let before = walk.cluster.clone();
+    for share in [12.5, 100.0] {
+        walk.size(percent(share));
+        walk.drive(percent(share));
+        let laid = walk.cluster.get(Kind::HttpRoute, "shop-gate").unwrap();
+        let rules = laid["spec"]["rules"].as_array().unwrap();
+        let matches = |rule: &Value| rule["matches"].as_array().unwrap().len();
+        assert_eq!(rules.iter().map(matches).collect::<Vec<_>>(), [7, 1, 1, 1, 1, 1, 1, 1, 7]);
+        assert!(rules.iter().all(|rule| rule.get("name").is_none()), "each name once: {laid:#}");
+        let weights = |rule: &Value| {
+            let refs = rule["backendRefs"].as_array().unwrap();
+            refs.iter().map(weight).collect::<Vec<_>>()
+        };
+        let first = weights(&rules[1]);
+        assert!(rules[2..8].iter().all(|rule| weights(rule) == first), "{laid:#}");
+        assert!((part(&walk.cluster) - share / 100.0).abs() < 1e-9);
+    }
+    walk.end();
+    same(&before, &walk.cluster);
 }
 
 #[test]
