@@ -75,6 +75,7 @@ YAML
 
   # nftables: with iptables (1.8.9, its nft variant, Linux 6.18) one new connection in some thousands missed a Service's
   # rules while others were written, went out to the Service's own address, and had no route there.
+  # 0s would be the default, 1s.
   # conntrack 0: leave the host's limits alone; they can't be written from a network namespace.
   cat >"$to/kube-proxy.yaml" <<YAML
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
@@ -84,7 +85,7 @@ clusterCIDR: $PODS
 hostnameOverride: $NODE
 clientConnection: {kubeconfig: $pki/proxy.kubeconfig}
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
-nftables: {minSyncPeriod: 0s}
+nftables: {minSyncPeriod: 1ms}
 metricsBindAddress: 127.0.0.1:10249
 healthzBindAddress: 127.0.0.1:10256
 YAML
