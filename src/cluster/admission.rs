@@ -4,7 +4,7 @@
 use kube::api::DynamicObject;
 use serde_json::Value;
 
-use super::choice::{self, Given, choose};
+use super::choice::{Given, choose};
 use super::earlier;
 use super::ledger::{Ledger, Templates};
 use super::measure::measure;
@@ -15,7 +15,7 @@ use crate::host::protocol::{PolicyText, Promote};
 use crate::plan::{CLUSTER_DEFAULTS, Plan, Release, TrafficPlan};
 use crate::platform::kubernetes::access::Access;
 use crate::platform::kubernetes::preflight::{self, Level, Question, Surroundings};
-use crate::platform::kubernetes::router::{GATEWAY_API, GatewayApi, PlainService, Router, SERVICE};
+use crate::platform::kubernetes::router::{GatewayApi, PlainService, Router};
 use crate::platform::kubernetes::snapshot::{Rollout, Snapshot};
 use crate::platform::kubernetes::template::{self, Wanted};
 use crate::platform::kubernetes::watching::Watched;
@@ -229,23 +229,14 @@ pub(super) fn router(
     template: &Value,
 ) -> Result<Router, Stopped> {
     let traffic = &policy.traffic;
-    let router = match traffic.router.as_deref() {
-        _ if choice::by_routes(traffic) => {
-            GatewayApi::new(seen, template, traffic).map(Router::GatewayApi)
-        }
-        None | Some(SERVICE) if traffic.testers.is_some() => {
-            let message = format!("the router {SERVICE} can't tell testers by a header");
-            let hint = format!("`traffic.router: {GATEWAY_API}`, or a policy without `testers`");
-            return Err(Stopped::usage(message, Some(hint)));
-        }
-        None | Some(SERVICE) => {
-            let ignored = &traffic.ignore_services;
-            PlainService::new(seen, template, ignored).map(Router::Service)
-        }
-        Some(other) => {
-            let hint = format!("`traffic.router` is {SERVICE} or {GATEWAY_API}");
-            return Err(Stopped::usage(format!("there is no router {other}"), Some(hint)));
-        }
+    let router = if traffic.by_routes() {
+        GatewayApi::new(seen, template, traffic).map(Router::GatewayApi)
+    } else if traffic.testers.is_some() {
+        let message = "the router service can't tell testers by a header";
+        let hint = "`traffic.router: gateway-api`, or a policy without `testers`";
+        return Err(Stopped::usage(message, Some(hint.into())));
+    } else {
+        PlainService::new(seen, template, &traffic.ignore_services).map(Router::Service)
     };
     router.map_err(|why| Stopped::refused(why, None))
 }

@@ -5,8 +5,7 @@ use kube::api::DynamicObject;
 use super::requests::Stopped;
 use crate::host::protocol::PolicyText;
 use crate::platform::kubernetes::names;
-use crate::platform::kubernetes::router::GATEWAY_API;
-use crate::policy::{self, Policy, Traffic};
+use crate::policy::{self, Policy};
 
 /// A policy that was given and read, before the target is.
 pub(super) struct Given {
@@ -27,15 +26,7 @@ impl Given {
 
     /// Returns whether it moves traffic by routes, which then have to be read.
     pub(super) fn goes_by_routes(&self) -> bool {
-        by_routes(&self.policy.traffic)
-    }
-}
-
-/// Returns whether traffic is moved by routes: said so, or unsaid and there is one.
-pub(super) fn by_routes(traffic: &Traffic) -> bool {
-    match traffic.router.as_deref() {
-        Some(router) => router == GATEWAY_API,
-        None => traffic.route.is_some(),
+        self.policy.traffic.by_routes()
     }
 }
 

@@ -58,6 +58,10 @@ pub(super) fn plan_back(
     let stable = stored.stable.release.clone();
     let release = Release { irreversible: false, ..past.release.clone() };
     let plan = resolve(app, &policy, source, stable, release);
+    // A way back at once is not judged: no metrics server stands in its way.
+    if !now {
+        scraped::source(&plan, &stored.stable.spec, &past.spec)?;
+    }
     Ok(Admitted { plan, spec: past.spec.clone() })
 }
 

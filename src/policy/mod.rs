@@ -187,11 +187,33 @@ pub enum InsufficientTraffic {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    pub router: Option<String>,
+    /// Absent: [`Traffic::by_routes`] tells.
+    pub router: Option<RouterKind>,
     pub route: Option<String>,
     pub ignore_services: Vec<String>,
     /// Who reaches the candidate from when it is ready; absent: nobody before the first share.
     pub testers: Option<Testers>,
+}
+
+/// What splits the traffic of a Deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouterKind {
+    /// Plain Services: by the number of pods that are let in.
+    Service,
+    /// HTTPRoutes: by weights.
+    GatewayApi,
+}
+
+impl Traffic {
+    /// Returns whether it is moved by routes: said so, or unsaid and there is one.
+    #[must_use]
+    pub fn by_routes(&self) -> bool {
+        match self.router {
+            Some(router) => router == RouterKind::GatewayApi,
+            None => self.route.is_some(),
+        }
+    }
 }
 
 /// People who send one header with exactly this value.

@@ -14,8 +14,8 @@ use super::freeze::freeze_windows;
 use super::shape;
 use super::testers::testers;
 use super::{
-    Condition, EvidencePolicy, HealthCheck, InsufficientTraffic, JudgeKind, Policy, StagePolicy,
-    Strategy, Traffic, parse_condition,
+    Condition, EvidencePolicy, HealthCheck, InsufficientTraffic, JudgeKind, Policy, RouterKind,
+    StagePolicy, Strategy, Traffic, parse_condition,
 };
 use super::{METRICS, PROXY};
 
@@ -305,8 +305,18 @@ fn source(notes: &mut Notes, table: &Fields<'_>) -> Option<String> {
 
 fn traffic(notes: &mut Notes, fields: &Fields<'_>) -> Traffic {
     let Some(table) = fields.table(notes, "traffic") else { return Traffic::default() };
+    let router = table.choice(notes, "router");
+    if router == Some(RouterKind::Service) {
+        for key in ["route", "testers"] {
+            if let Some(place) = table.place_of_key(key) {
+                notes
+                    .error(place, format!("the router service has no use for `{key}`"))
+                    .help("write `router: gateway-api`, or leave it out");
+            }
+        }
+    }
     Traffic {
-        router: table.text(notes, "router").map(str::to_owned),
+        router,
         route: table.text(notes, "route").map(str::to_owned),
         ignore_services: table
             .texts(notes, "ignore_services")

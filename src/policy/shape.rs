@@ -267,7 +267,11 @@ pub static EVIDENCE: Shape = Shape {
 pub static TRAFFIC: Shape = Shape {
     about: "What splits the traffic.",
     fields: &[
-        Field::optional("router", Kind::Text, "Absent: the one that is found."),
+        Field::optional(
+            "router",
+            Kind::Choice(&["service", "gateway-api"]),
+            "Absent: gateway-api where a route is named, else service.",
+        ),
         Field::optional("route", Kind::Text, "The route that is split, where there are several."),
         Field::optional("ignore_services", Kind::Texts, "Services that need no candidate."),
         Field::optional(

@@ -154,3 +154,22 @@ fn a_metrics_server_that_cannot_count_here_is_refused_and_nothing_changes() {
     assert_eq!(ran.code, 2, "{ran:?}");
     site.assert_serves_only("v1");
 }
+
+#[test]
+fn such_a_metrics_server_is_in_the_way_of_a_judged_way_back_alone() {
+    let site = Site::new();
+    let _host = site.serve();
+    let users = site.users();
+    assert_ended(&site.promote("v2").ended(PROMOTION_MAX), 0, "promoted", "");
+    let policy =
+        QUICK.replace("judge: threshold,", "judge: threshold, source: 'http://127.0.0.1:9',");
+    std::fs::write(site.folder().join("counted.yaml"), format!("deployment:{policy}")).unwrap();
+    let ran = site.run("rollback local/shop --policy counted.yaml");
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stderr.contains("`port: auto` can't be scraped by a static config"), "{ran:?}");
+    site.assert_serves_only("v2");
+    let back = site.run("rollback local/shop --now --policy counted.yaml --output json");
+    assert_ended(&back, 0, "promoted", "");
+    site.assert_serves_only("v1");
+    drop(users);
+}

@@ -2,20 +2,20 @@
 
 use serde_json::Value;
 
-use crate::cluster::admission::router;
+use crate::cluster::admission;
 use crate::cluster::requests::Stopped;
 use crate::platform::kubernetes::snapshot::Snapshot;
-use crate::policy::{Testers, Traffic, built_in};
+use crate::policy::{RouterKind, Testers, Traffic, built_in};
 
 /// What splits the traffic, and the exit code and the words with which it is refused where there is nothing.
 #[track_caller]
-fn check(named: Option<&str>, route: Option<&str>, testers: bool, code: u8, said: &str) {
+fn check(router: Option<RouterKind>, route: Option<&str>, testers: bool, code: u8, said: &str) {
     let testers = testers.then(|| Testers { header: "x-release".into(), value: "next".into() });
-    let own = |text: Option<&str>| text.map(str::to_owned);
-    let traffic = Traffic { router: own(named), route: own(route), testers, ..Traffic::default() };
+    let route = route.map(str::to_owned);
+    let traffic = Traffic { router, route, testers, ..Traffic::default() };
     let mut policy = built_in();
     policy.traffic = traffic;
-    let refused = router(&policy, &Snapshot::default(), &Value::Null).map(drop);
+    let refused = admission::router(&policy, &Snapshot::default(), &Value::Null).map(drop);
     let Err(Stopped::Error { exit_code, message, hint }) = refused else { panic!("{refused:?}") };
     let all = format!("{message}: {}", hint.unwrap_or_default());
     assert!(exit_code == code && all.contains(said), "{exit_code}: {all}");
@@ -25,15 +25,14 @@ fn check(named: Option<&str>, route: Option<&str>, testers: bool, code: u8, said
 fn testers_need_routes() {
     let (can_not, remedy) =
         ("the router service can't tell testers", "`traffic.router: gateway-api`");
-    check(Some("service"), None, true, 2, can_not);
+    check(Some(RouterKind::Service), None, true, 2, can_not);
     check(None, None, true, 2, can_not);
     check(None, None, true, 2, remedy);
     // There is nothing to route to; the testers are no mistake.
     let nothing = "no Service of the namespace";
-    check(Some("gateway-api"), None, true, 7, nothing);
+    check(Some(RouterKind::GatewayApi), None, true, 7, nothing);
     check(None, Some("shop"), true, 7, nothing);
-    for named in [None, Some("service"), Some("gateway-api")] {
-        check(named, None, false, 7, nothing);
+    for router in [None, Some(RouterKind::Service), Some(RouterKind::GatewayApi)] {
+        check(router, None, false, 7, nothing);
     }
-    check(Some("istio"), None, true, 2, "there is no router istio");
 }

@@ -163,16 +163,19 @@ fn every_word_of_a_choice_is_read() {
     let mut read = std::collections::BTreeSet::new();
     choices(&shape::FILE, "", &mut |at, word| {
         let mut file = value(
-            "deployment: { strategy: canary, auto_rollback: { enabled: false }, evidence: {} }",
+            "deployment: { strategy: canary, auto_rollback: { enabled: false }, evidence: {}, traffic: {} }",
         );
         let (table, key) = at.rsplit_once('/').unwrap();
         file.pointer_mut(table).unwrap()[key] = word.into();
         let policy = super::policy(&file.to_string());
         read.insert(format!(
-            "{:?} {:?} {:?}",
-            policy.strategy, policy.evidence.judge, policy.insufficient_traffic
+            "{:?} {:?} {:?} {:?}",
+            policy.strategy,
+            policy.evidence.judge,
+            policy.insufficient_traffic,
+            policy.traffic.router
         ));
     });
     // The defaults come up three times: each other word makes a policy of its own.
-    assert_eq!(read.len(), 2 + 2 + 3 - 2);
+    assert_eq!(read.len(), 2 + 2 + 3 + 2 - 2);
 }
