@@ -36,3 +36,11 @@ impl Clock for SystemClock {
         tokio::time::sleep(length)
     }
 }
+
+/// Returns how long this machine has been up; the time that it slept counts as well.
+#[must_use]
+pub fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let part = |part: i64| u64::try_from(part).unwrap_or_default();
+    Duration::from_secs(part(now.tv_sec)) + Duration::from_nanos(part(now.tv_nsec))
+}

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::asks;
 use super::begin::Held;
+use super::tenure::Tenure;
 use crate::clock::Clock;
 use crate::history::{AskedFor, History, HistoryError, Record, Urgency, WAY_BACK_LIMIT};
 use crate::platform::kubernetes::names;
@@ -48,7 +49,7 @@ pub struct Diary {
     requests: mpsc::Sender<Request>,
     /// What people ask for, as the record has it.
     heard: watch::Receiver<Vec<(AskedFor, Ask)>>,
-    lost: watch::Receiver<Option<String>>,
+    tenure: Tenure,
     _tasks: JoinSet<()>,
 }
 
@@ -60,30 +61,35 @@ impl Diary {
     pub(super) fn start<C: Clock + Send + Sync + 'static>(held: Held, clock: C) -> Self {
         let Held { access, target, owner, ledger, came: _ } = held;
         let (requests, queue) = mpsc::channel(REQUESTS_MAX);
-        let (tell_lost, lost) = watch::channel(None);
+        let tenure = Tenure::begin(&access, &target, owner);
         let (tell_heard, heard) = watch::channel(Vec::new());
         let hearing = hearing::Hearing {
             name: names::record(&target),
             promotion: ledger.folded.id.clone(),
             stages: ledger.folded.plan.stages.len(),
-            owner: owner.clone(),
+            tenure: tenure.clone(),
             heard: tell_heard,
             requests: requests.clone(),
         };
         let desk = Desk::shared(ledger);
-        let writer =
-            Writer { access: access.clone(), target, owner, desk: desk.clone(), lost: tell_lost };
+        let (tenured, shared) = (tenure.clone(), desk.clone());
+        let writer = Writer { access: access.clone(), target, tenure: tenured, desk: shared };
         let mut tasks = JoinSet::new();
         tasks.spawn(writer.run(queue, clock));
         tasks.spawn(hearing.run(access));
-        Self { desk, requests, heard, lost, _tasks: tasks }
+        Self { desk, requests, heard, tenure, _tasks: tasks }
     }
 
     /// Returns what tells when another process has taken the promotion over: nothing may be done from
     /// then on.
     #[must_use]
     pub fn lost(&self) -> Lost {
-        Lost(self.lost.clone())
+        Lost(self.tenure.lost())
+    }
+
+    /// Returns what says whether this process may still act.
+    pub(super) fn tenure(&self) -> Tenure {
+        self.tenure.clone()
     }
 
     /// Writes what is not written yet, and ends.
@@ -143,7 +149,7 @@ impl Diary {
 
     /// Why nothing is written any more.
     fn ended(&self) -> HistoryError {
-        let what = self.lost.borrow().clone();
+        let what = self.tenure.lost().borrow().clone();
         HistoryError { what: what.unwrap_or_else(|| "it is closed".into()) }
     }
 
@@ -176,7 +182,7 @@ impl History for Diary {
         record: Record,
         urgency: Urgency,
     ) -> Result<(), HistoryError> {
-        if self.lost.borrow().is_some() {
+        if self.tenure.lost().borrow().is_some() {
             return Err(self.ended());
         }
         let need = self.desk.lock().note(at, &record, urgency);

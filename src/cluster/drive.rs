@@ -13,6 +13,7 @@ use super::guard;
 use super::listening::{Listening, Wish};
 use super::measure::evidence;
 use super::requests::{Cluster, Stopped};
+use super::tenure::Fenced;
 use super::told::Told;
 use crate::clock::{Clock as _, SystemClock};
 use crate::engine::{Promotion, Seams};
@@ -62,7 +63,7 @@ impl Drive<'_> {
         };
         let came = held.came;
         let diary = held.diary(clock.clone());
-        let lost = diary.lost();
+        let (lost, tenure) = (diary.lost(), diary.tenure());
         let watched = self.watched.clone();
         watched.also(&self.access, watches(&settings, &self.selector));
         let seen = watched.settled(SETTLE_LIMIT).await?;
@@ -87,6 +88,7 @@ impl Drive<'_> {
         }
         self.cluster.runs(Some(wishes.clone()));
         let guard = tokio::spawn(give_way(platform.clone(), wishes, clock.clone()));
+        let platform = Fenced { platform, tenure };
         let _ = self.answers.send(Answer::Begun { id: id.clone() }).await;
         let mut seams = Seams { platform, evidence, clock: clock.clone(), history };
         let mut told = Told::new(&id, &by, self.answers);

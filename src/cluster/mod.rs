@@ -9,6 +9,7 @@
 //! | [`begin`](mod@begin) | one promotion at a time: begin, or go on with one whose gate is gone |
 //! | [`read`](mod@read) | what anybody may read, and ask for |
 //! | [`diary`] | the engine's history in the record, with few writes |
+//! | `tenure` | whether this process may still act |
 //! | `running` | requests that begin a promotion, or go on with one |
 //! | [`requests`] | the host's requests, done in a cluster |
 //! | [`doctor`] | what a promotion left behind, and its end |
@@ -29,6 +30,8 @@ pub mod begin;
 pub mod read;
 
 pub mod diary;
+
+mod tenure;
 
 mod survey;
 

@@ -5,6 +5,7 @@ use kube::Api;
 use kube::api::{ObjectMeta, PartialObjectMeta, WatchParams};
 use tokio::sync::{mpsc, watch};
 
+use super::super::tenure::Tenure;
 use super::super::{asks, object};
 use super::writing::Request;
 use crate::history::AskedFor;
@@ -18,7 +19,7 @@ pub(super) struct Hearing {
     pub(super) name: String,
     pub(super) promotion: String,
     pub(super) stages: usize,
-    pub(super) owner: String,
+    pub(super) tenure: Tenure,
     pub(super) heard: watch::Sender<Vec<(AskedFor, Ask)>>,
     pub(super) requests: mpsc::Sender<Request>,
 }
@@ -46,7 +47,8 @@ impl Hearing {
 
     fn take(&self, record: &ObjectMeta) {
         let annotations = object::annotations(record);
-        if annotations.get(names::OWNER) != Some(&self.owner) {
+        // That it is still ours is no news: a watch may be late.
+        if annotations.get(names::OWNER) != Some(&self.tenure.owner) {
             self.look();
         }
         let asks = asks::of(annotations, &self.promotion, self.stages);

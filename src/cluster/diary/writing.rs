@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::super::object::{self, Sent};
-use super::super::owner::{HEARTBEAT, Owner};
+use super::super::owner::HEARTBEAT;
+use super::super::tenure::Tenure;
 use super::desk::{Draft, SharedDesk};
 use crate::clock::Clock;
 use crate::history::Urgency;
@@ -32,10 +33,8 @@ pub(super) enum Request {
 pub(super) struct Writer {
     pub(super) access: Access,
     pub(super) target: String,
-    /// As its annotation says it.
-    pub(super) owner: String,
+    pub(super) tenure: Tenure,
     pub(super) desk: SharedDesk,
-    pub(super) lost: watch::Sender<Option<String>>,
 }
 
 /// Why a write was not done.
@@ -92,7 +91,7 @@ impl Writer {
                     failing = Some(Failing { why, again: due, wait });
                 }
                 Err(Failed::Lost(why)) => {
-                    self.lost.send_replace(Some(why.clone()));
+                    self.tenure.ends(why.clone());
                     return answer(&mut requests, &Err(why));
                 }
             }
@@ -109,7 +108,7 @@ impl Writer {
             let mut desk = self.desk.lock();
             let Some(draft) = desk.draft(clock.now()) else { return Ok(()) };
             let path = object::annotation(names::OWNER);
-            let mut ops = vec![Op::Test { path, value: json!(self.owner) }];
+            let mut ops = vec![Op::Test { path, value: json!(self.tenure.owner) }];
             ops.extend(object::put(desk.changed(&draft)));
             ops.extend(draft.ends.then(|| Op::Remove { path: object::annotation(names::RUNS) }));
             (draft, ops)
@@ -121,6 +120,7 @@ impl Writer {
         };
         match sent {
             Sent::Done => {
+                self.tenure.lasts();
                 self.desk.lock().keep(draft);
                 Ok(())
             }
@@ -135,24 +135,20 @@ impl Writer {
         let Some(found) = found.map_err(|error| Failed::Yet(error.to_string()))? else {
             let new = {
                 let desk = self.desk.lock();
-                object::new(&self.target, &self.owner, &desk.ledger)
+                object::new(&self.target, &self.tenure.owner, &desk.ledger)
             };
             return Ok(object::create(&self.access, &new).await);
         };
-        let annotations = object::annotations(&found.metadata);
-        let owner = annotations.get(names::OWNER).filter(|owner| **owner != self.owner);
-        // An annotation that was taken away, or that nobody can read, is not an owner.
-        if let Some(other) = owner.and_then(|owner| owner.parse::<Owner>().ok()) {
-            let since = other.since.format("%Y-%m-%d %H:%M:%S UTC");
-            let why = format!("taken over by {} on {} at {since}", other.by, other.host);
+        if let Some(why) = self.tenure.other(&found.metadata) {
             return Err(Failed::Lost(why));
         }
+        let annotations = object::annotations(&found.metadata);
         let version = found.metadata.resource_version.as_deref().unwrap_or_default();
         let mut ops = vec![unchanged(version)];
         if found.metadata.annotations.is_none() {
             ops.push(Op::Add { path: "/metadata/annotations".into(), value: json!({}) });
         }
-        ops.push(object::annotate(names::OWNER, &self.owner));
+        ops.push(object::annotate(names::OWNER, &self.tenure.owner));
         match (draft.ends, annotations.contains_key(names::RUNS)) {
             (true, true) => ops.push(Op::Remove { path: object::annotation(names::RUNS) }),
             (true, false) => {}

@@ -21,3 +21,5 @@ mod keeping;
 mod faults;
 
 mod following;
+
+mod tenures;
