@@ -33,7 +33,7 @@ pub(super) struct Tenure {
     record: String,
     /// The owner as its annotation says it.
     pub(super) owner: String,
-    /// When the record was last seen to say so, since boot.
+    /// When the record was last asked, since boot, that said so.
     seen: Arc<Mutex<Duration>>,
     /// Whose it is now, in words.
     lost: watch::Sender<Option<String>>,
@@ -51,9 +51,9 @@ impl Tenure {
         }
     }
 
-    /// The record says that it lasts.
-    pub(super) fn lasts(&self) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = since_boot();
+    /// The record says that it lasts; it was asked at that time since boot. The answer may be read much later.
+    pub(super) fn lasts(&self, asked: Duration) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = asked;
     }
 
     /// Another process has taken the promotion over.
@@ -76,11 +76,12 @@ impl Tenure {
 
     /// Returns once this process may act; never, where it may not any more: its driver ends it.
     pub(super) async fn may_act(&self) {
-        if self.lost.borrow().is_none() && !self.is_sure() {
+        let asked = since_boot();
+        if self.lost.borrow().is_none() && !self.is_sure(asked) {
             let found = timeout(LOOK_MAX, object::get(&self.access, &self.record)).await;
             match found.map(|found| found.map(|record| self.whose(record.as_ref()))) {
                 Ok(Ok(Some(whose))) => self.ends(whose),
-                Ok(Ok(None)) => self.lasts(),
+                Ok(Ok(None)) => self.lasts(asked),
                 Ok(Err(_)) | Err(_) => {}
             }
         }
@@ -89,20 +90,14 @@ impl Tenure {
         }
     }
 
-    /// Nobody has looked for so long.
-    #[cfg(test)]
-    pub(super) fn unseen_for(&self, length: Duration) {
-        *self.seen.lock().unwrap() = since_boot().saturating_sub(length);
-    }
-
     fn whose(&self, record: Option<&ConfigMap>) -> Option<String> {
         // One that was deleted is nobody else's.
         record.and_then(|record| self.other(&record.metadata))
     }
 
-    fn is_sure(&self) -> bool {
+    fn is_sure(&self, now: Duration) -> bool {
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        since_boot().saturating_sub(seen) < SURE_FOR
+        now.saturating_sub(seen) < SURE_FOR
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::object::{self, Sent};
 use super::super::owner::HEARTBEAT;
 use super::super::tenure::Tenure;
 use super::desk::{Draft, SharedDesk};
-use crate::clock::Clock;
+use crate::clock::{Clock, since_boot};
 use crate::history::Urgency;
 use crate::platform::kubernetes::access::Access;
 use crate::platform::kubernetes::names;
@@ -113,14 +113,14 @@ impl Writer {
             ops.extend(draft.ends.then(|| Op::Remove { path: object::annotation(names::RUNS) }));
             (draft, ops)
         };
-        let name = names::record(&self.target);
+        let (name, asked) = (names::record(&self.target), since_boot());
         let sent = match object::patch(&self.access, &name, &ops).await {
             Sent::Missing | Sent::Changed => self.mend(&name, &draft).await?,
             sent @ (Sent::Done | Sent::Failed(_)) => sent,
         };
         match sent {
             Sent::Done => {
-                self.tenure.lasts();
+                self.tenure.lasts(asked);
                 self.desk.lock().keep(draft);
                 Ok(())
             }

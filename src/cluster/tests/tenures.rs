@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::ground::{Ground, elsewhere, new, now};
 use super::server::Server;
+use crate::clock::since_boot;
 use crate::cluster::begin::begin;
 use crate::cluster::owner::Owner;
 use crate::cluster::tenure::Tenure;
@@ -25,6 +26,11 @@ async fn tenure(ground: &Ground) -> Tenure {
     Tenure::begin(&ground.access, &ground.target, owner.to_string())
 }
 
+/// What was asked before it slept was answered: that says nothing of now.
+fn slept(tenure: &Tenure) {
+    tenure.lasts(since_boot().saturating_sub(LONG));
+}
+
 async fn may_act(tenure: &Tenure) -> bool {
     tokio::time::timeout(NEVER, tenure.may_act()).await.is_ok()
 }
@@ -38,14 +44,14 @@ async fn who_slept_looks_whose_the_promotion_is_before_it_acts() {
     let looks = || server.reads("get") - began;
     assert!(may_act(&tenure).await);
     assert_eq!(looks(), 0, "it has just begun");
-    tenure.unseen_for(LONG);
+    slept(&tenure);
     assert!(may_act(&tenure).await && may_act(&tenure).await);
     assert_eq!(looks(), 1, "and has just looked");
     let record = names::record(&ground.target);
     let own = |owner: Option<Owner>| {
         let owner = json!(owner.map(|owner| owner.to_string()));
         server.edit(&record, |record| record["metadata"]["annotations"][names::OWNER] = owner);
-        tenure.unseen_for(LONG);
+        slept(&tenure);
     };
     own(None);
     assert!(may_act(&tenure).await, "what was taken away is nobody else's");
@@ -66,7 +72,7 @@ async fn who_slept_and_gets_no_answer_goes_back_all_the_same() {
         let config = kube::Config::new(url.parse().unwrap());
         let access = Access::to(config, "shop".into()).unwrap();
         let tenure = Tenure::begin(&access, "checkout", elsewhere(now()).to_string());
-        tenure.unseen_for(LONG);
+        slept(&tenure);
         let began = Instant::now();
         assert!(may_act(&tenure).await, "{url}");
         assert!(tenure.lost().borrow().is_none(), "{url}: {:?}", began.elapsed());
