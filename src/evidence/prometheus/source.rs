@@ -260,9 +260,27 @@ fn lost(error: &prometheus_http_query::Error) -> QueryError {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<reqwest::Error>());
     if cause.is_some_and(reqwest::Error::is_connect) {
         QueryError::Connection(root(error))
+    } else if was_never_sent(error) {
+        QueryError::BrokenOff(HUNG_UP.into())
     } else {
         QueryError::BrokenOff(root(error))
     }
+}
+
+/// A server that misses a client's certificate says so after the connection is there, and hangs up. Whether what it
+/// said is read before the question is sent depends on who is faster.
+const HUNG_UP: &str =
+    "the server hung up before it was asked (over TLS: does it want a client's certificate?)";
+
+fn was_never_sent(error: &prometheus_http_query::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Makes ring the process's one provider of cryptography. rustls panics at the first connection if
