@@ -12,16 +12,17 @@ use crate::manifests;
 use crate::poll;
 use crate::trial::{By, Trial, target};
 
-/// Longer than an owner elsewhere may be silent, and longer than the first stage may take.
+/// Longer than an owner elsewhere may be silent.
 const SILENT: Duration = Duration::from_secs(62);
-const DEADLINE: Duration = Duration::from_secs(90);
+/// Of the first stage: what is left after the silence is enough for the second gate to pass it.
+const DEADLINE: Duration = Duration::from_secs(110);
 
 /// The second stage lasts longer than the first gate needs to find that its own stage is over.
 const CANARY: &str = "
   strategy: canary
   stages:
-    - { share: 50%, hold: 8s, deadline: 90s }
-    - { share: 100%, hold: 40s, deadline: 120s }
+    - { share: 50%, hold: 8s, deadline: 110s }
+    - { share: 100%, hold: 60s, deadline: 180s }
   evidence: { judge: threshold, interval: 2s, window: 6s, looks: 2, min_requests: 20 }
   prepare: { deadline: 60s }
   rollback_drain: 2s
