@@ -179,3 +179,21 @@ fn every_word_of_a_choice_is_read() {
     // The defaults come up three times: each other word makes a policy of its own.
     assert_eq!(read.len(), 2 + 2 + 3 + 2 - 2);
 }
+
+#[test]
+fn routes_are_taken_where_it_is_said_or_one_is_named() {
+    let by_routes = |traffic: &str| {
+        let unjudged = "strategy: canary, auto_rollback: { enabled: false }";
+        let text = format!("deployment: {{ {unjudged}, traffic: {traffic} }}");
+        super::policy(&text).traffic.by_routes()
+    };
+    for (traffic, expected) in [
+        ("{}", false),
+        ("{ router: service }", false),
+        ("{ router: gateway-api }", true),
+        ("{ route: shop }", true),
+        ("{ router: gateway-api, route: shop }", true),
+    ] {
+        assert_eq!(by_routes(traffic), expected, "{traffic}");
+    }
+}
